@@ -1,0 +1,1 @@
+"""What the server and the worker share. Imports neither torch nor fastapi."""

@@ -1,0 +1,121 @@
+"""Keep adapter folders: written once, checked completely, never changed. Knows no database.
+
+vLLM claims a slot before it looks at shapes, and a file that goes missing under it can kill the
+engine, so nothing reaches it that `verify` has not read to the last byte.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from engram.errors import AdapterRejected
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+_FILES = (CONFIG, WEIGHTS)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseShape:
+    """What an adapter must fit: input and output width of each module, by its full name."""
+
+    modules: Mapping[str, tuple[int, int]]
+    max_rank: int
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over the adapter's files, names included."""
+    digest = hashlib.sha256()
+    for name in _FILES:
+        digest.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def verify(folder: Path, *, shape: BaseShape, digest: str | None = None) -> str:
+    """Check an adapter folder against the base and return its digest.
+
+    Raises AdapterRejected for a missing or truncated file, a wrong digest, rank or shape, an
+    unknown module, or a number that is not finite.
+    """
+    for name in _FILES:
+        if not (folder / name).is_file():
+            raise AdapterRejected(f"{name} is missing")
+    found = digest_folder(folder)
+    if digest is not None and found != digest:
+        raise AdapterRejected(f"digest is {found[:12]}, expected {digest[:12]}: the files were changed")
+    rank = _check_config(folder / CONFIG, shape)
+    _check_weights(folder / WEIGHTS, shape, rank)
+    return found
+
+
+def install(folder: Path, destination: Path) -> Path:
+    """Move a verified folder to its immutable place: fsync, then one rename. A second call is a no-op."""
+    if destination.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        return destination
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        _fsync(path)
+    _fsync(folder)
+    os.rename(folder, destination)
+    _fsync(destination.parent)
+    return destination
+
+
+def _check_config(path: Path, shape: BaseShape) -> int:
+    try:
+        config: dict[str, Any] = json.loads(path.read_text())
+        rank = int(config["r"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise AdapterRejected(f"{CONFIG} cannot be read: {error}") from error
+    if config.get("peft_type") != "LORA":
+        raise AdapterRejected("not a LoRA adapter")
+    if not 1 <= rank <= shape.max_rank:
+        raise AdapterRejected(f"rank {rank} is outside 1..{shape.max_rank}")
+    return rank
+
+
+def _check_weights(path: Path, shape: BaseShape, rank: int) -> None:
+    halves: dict[str, set[str]] = {}
+    try:
+        with safe_open(path, framework="numpy") as weights:
+            for key in weights.keys():  # noqa: SIM118 -- not a mapping
+                module, half = _split(key)
+                if module not in shape.modules:
+                    raise AdapterRejected(f"the base has no module {module}")
+                wide_in, wide_out = shape.modules[module]
+                wanted = [rank, wide_in] if half == "A" else [wide_out, rank]
+                if list(weights.get_slice(key).get_shape()) != wanted:
+                    raise AdapterRejected(f"{key} does not have the shape {wanted}")
+                tensor = weights.get_tensor(key)
+                if not math.isfinite(float(abs(tensor).sum(dtype="float64"))):
+                    raise AdapterRejected(f"{key} holds NaN or infinite numbers")
+                halves.setdefault(module, set()).add(half)
+    except (SafetensorError, OSError, TypeError) as error:
+        raise AdapterRejected(f"{WEIGHTS} cannot be read: {error}") from error
+    if not halves or any(found != {"A", "B"} for found in halves.values()):
+        raise AdapterRejected("a module lacks its lora_A or lora_B")
+
+
+def _split(key: str) -> tuple[str, str]:
+    for half in ("A", "B"):
+        suffix = f".lora_{half}.weight"
+        if key.startswith("base_model.model.") and key.endswith(suffix):
+            return key.removeprefix("base_model.model.").removesuffix(suffix), half
+    raise AdapterRejected(f"unknown tensor {key}")
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,169 @@
+"""Decide whether a candidate may be published. Pure: no I/O.
+
+Slice by slice, never on a mean alone: a candidate that learned its fact perfectly and forgot
+another is not let in. Few probes carry much noise, so each loss allowance is widened by one
+probe where a share of the allowance would be less than one probe.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class ProbeKind(StrEnum):
+    RELIABILITY = "reliability"
+    GENERALIZATION = "generalization"
+    PORTABILITY = "portability"
+    LOCALITY = "locality"
+    RETENTION = "retention"
+    FALSE_RECALL = "false_recall"
+    LEAK = "leak"
+
+
+@dataclass(frozen=True, slots=True)
+class SliceScore:
+    """Right answers out of `asked`, and what the live version got on the same probes."""
+
+    asked: int
+    right: int
+    live_right: int = 0
+
+    @property
+    def share(self) -> float:
+        return self.right / self.asked if self.asked else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """Scores of one candidate. `false_recall.right` counts answers that did NOT recall what was never told.
+
+    `kl` is the mean KL(base || candidate) per answer token on held-out unrelated prompts, in nats.
+    `fact_right` maps each new fact to the share of its probes answered right.
+    """
+
+    slices: Mapping[str, SliceScore]
+    kl: float = 0.0
+    fact_right: Mapping[str, float] = field(default_factory=dict)
+    finite: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "slices": {kind: {**asdict(score), "share": score.share} for kind, score in self.slices.items()},
+            "kl": self.kl,
+            "fact_right": dict(self.fact_right),
+            "finite": self.finite,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class GatePolicy:
+    """Thresholds, each documented in Settings (`ENGRAM_GATE_*`)."""
+
+    min_reliability: float = 0.6
+    min_gain: float = 0.3
+    max_retention_loss: float = 0.1
+    min_locality: float = 0.9
+    max_false_recall: float = 0.1
+    max_kl: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One check: `value` against `bound`."""
+
+    check: str
+    passed: bool
+    value: float
+    bound: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateDecision:
+    admitted: bool
+    reasons: tuple[Reason, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"admitted": self.admitted, "reasons": [asdict(reason) for reason in self.reasons]}
+
+    @property
+    def failures(self) -> str:
+        return "; ".join(reason.text for reason in self.reasons if not reason.passed)
+
+
+NEW_FACT_KINDS = (ProbeKind.RELIABILITY, ProbeKind.GENERALIZATION, ProbeKind.PORTABILITY)
+
+
+def decide(report: ProbeReport, *, policy: GatePolicy) -> GateDecision:
+    """Admit a candidate only if every check passes."""
+    if not report.finite:
+        reason = Reason("finite", False, 0.0, 1.0, "the adapter holds NaN or infinite numbers")
+        return GateDecision(False, (reason,))
+    reasons = [*_learned(report, policy), *_kept(report, policy), _kl(report, policy)]
+    return GateDecision(all(reason.passed for reason in reasons), tuple(reasons))
+
+
+def quality(report: ProbeReport) -> float:
+    """Order admitted candidates: what was learned counts most, then what was kept, then closeness to the base."""
+    learned, asked, _ = _totals(report)
+    kept = [report.slices[kind].share for kind in _KEPT_KINDS if kind in report.slices]
+    return learned / max(asked, 1) + 0.5 * sum(kept) / max(len(kept), 1) - 0.1 * report.kl
+
+
+_KEPT_KINDS = (ProbeKind.RETENTION, ProbeKind.LOCALITY, ProbeKind.FALSE_RECALL)
+
+
+def _totals(report: ProbeReport) -> tuple[int, int, int]:
+    scores = [report.slices[kind] for kind in NEW_FACT_KINDS if kind in report.slices]
+    return sum(s.right for s in scores), sum(s.asked for s in scores), sum(s.live_right for s in scores)
+
+
+def _learned(report: ProbeReport, policy: GatePolicy) -> list[Reason]:
+    right, asked, live_right = _totals(report)
+    if not asked:
+        return [Reason("probes", False, 0, 1, "no probe examines the new facts")]
+    share, gain = right / asked, (right - live_right) / asked
+    # What the live version already answers needs no gain.
+    needed_gain = min(policy.min_gain, 1 - live_right / asked)
+    return [
+        _at_least("new_facts", share, policy.min_reliability, f"new facts: {right} of {asked} probes right"),
+        _at_least("gain", gain, needed_gain, f"gain over live on the new facts' probes: {gain:+.2f}"),
+    ]
+
+
+def _kept(report: ProbeReport, policy: GatePolicy) -> list[Reason]:
+    reasons = []
+    if score := report.slices.get(ProbeKind.RETENTION):
+        lost = score.live_right - score.right
+        allowed = _allowance(policy.max_retention_loss, score.live_right)
+        reasons.append(_at_most("retention", lost, allowed, f"earlier facts: {lost} probes lost of {score.live_right}"))
+    if score := report.slices.get(ProbeKind.LOCALITY):
+        lost = score.live_right - score.right
+        allowed = _allowance(1 - policy.min_locality, score.live_right)
+        reasons.append(_at_most("locality", lost, allowed, f"controls: {lost} lost of {score.live_right}"))
+    if score := report.slices.get(ProbeKind.FALSE_RECALL):
+        recalled = score.asked - score.right
+        allowed = _allowance(policy.max_false_recall, score.asked)
+        text = f"never told: {recalled} of {score.asked} answered with something learned"
+        reasons.append(_at_most("false_recall", recalled, allowed, text))
+    return reasons
+
+
+def _kl(report: ProbeReport, policy: GatePolicy) -> Reason:
+    return _at_most("kl", report.kl, policy.max_kl, f"KL to the base on unrelated prompts: {report.kl:.3f} nats a token")
+
+
+def _allowance(share: float, asked: int) -> int:
+    """Whole probes that may go wrong: at least one, since one flip is within noise."""
+    return max(1, math.floor(share * asked)) if asked else 0
+
+
+def _at_least(check: str, value: float, bound: float, text: str) -> Reason:
+    return Reason(check, value >= bound - 1e-9, value, bound, f"{text}, at least {bound:.2f} wanted")
+
+
+def _at_most(check: str, value: float, bound: float, text: str) -> Reason:
+    passed = not math.isnan(value) and value <= bound + 1e-9
+    return Reason(check, passed, value, bound, f"{text}, at most {bound:g} allowed")

@@ -1,0 +1,94 @@
+"""Adapter versions: register them, find which must be loaded, read their history."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from engram.errors import NotFound
+from engram.ids import new_id
+from engram.lifecycle import AdapterStatus
+from engram.models import AdapterFact, AdapterVersion, Candidate, LivePeriod, Space
+from engram.repositories.pages import Page, newest_first
+
+_SERVABLE = (AdapterStatus.LOADED, AdapterStatus.CANARY, AdapterStatus.LIVE, AdapterStatus.RETIRED)
+
+
+class AdapterRepository:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def get(self, space_id: str, version: int) -> AdapterVersion:
+        """Raises NotFound. Version 0, the base, has no row."""
+        if adapter := self.find(space_id, version):
+            return adapter
+        raise NotFound(f"adapter version {version} does not exist in this space", param="version")
+
+    def find(self, space_id: str, version: int) -> AdapterVersion | None:
+        query = select(AdapterVersion).where(AdapterVersion.space_id == space_id, AdapterVersion.version == version)
+        return self.session.scalar(query)
+
+    def of_run(self, run_id: str) -> AdapterVersion | None:
+        return self.session.scalar(select(AdapterVersion).where(AdapterVersion.run_id == run_id))
+
+    def page(self, space_id: str, *, limit: int, cursor: str | None) -> Page[AdapterVersion]:
+        query = select(AdapterVersion).where(AdapterVersion.space_id == space_id)
+        return newest_first(self.session, query, id_column=AdapterVersion.id, limit=limit, cursor=cursor)
+
+    def next_version(self, space_id: str) -> int:
+        """Versions count up and are never used again."""
+        highest = self.session.scalar(
+            select(func.max(AdapterVersion.version)).where(AdapterVersion.space_id == space_id)
+        )
+        return (highest or 0) + 1
+
+    def register(
+        self, space: Space, candidate: Candidate, *, version: int, path: str, digest: str, fact_ids: Iterable[str]
+    ) -> AdapterVersion:
+        adapter = AdapterVersion(
+            id=new_id("ver"),
+            space_id=space.id,
+            version=version,
+            parent_version=space.live_version,
+            status=AdapterStatus.REGISTERED.value,
+            lora_name=lora_name(space.id, version, digest),
+            path=path,
+            digest=digest,
+            run_id=candidate.run_id,
+            candidate_id=candidate.id,
+        )
+        self.session.add(adapter)
+        self.session.flush()
+        self.session.add_all(AdapterFact(version_id=adapter.id, fact_id=fact_id) for fact_id in set(fact_ids))
+        self.session.flush()
+        return adapter
+
+    def fact_ids(self, version_id: str) -> Sequence[str]:
+        query = select(AdapterFact.fact_id).where(AdapterFact.version_id == version_id)
+        return self.session.scalars(query.order_by(AdapterFact.fact_id)).all()
+
+    def hot(self, *, keep: int) -> list[AdapterVersion]:
+        """Versions that engines must hold: live, canary and previous ones, and the `keep` newest servable of a space."""
+        hot: list[AdapterVersion] = []
+        for space in self.session.scalars(select(Space)):
+            query = select(AdapterVersion).where(
+                AdapterVersion.space_id == space.id, AdapterVersion.status.in_(_SERVABLE)
+            )
+            servable = list(self.session.scalars(query.order_by(AdapterVersion.version.desc())))
+            aliased = {space.live_version, space.canary_version, space.previous_version}
+            hot += [adapter for rank, adapter in enumerate(servable) if rank < keep or adapter.version in aliased]
+        return hot
+
+    def live(self) -> list[AdapterVersion]:
+        """The live version of every space that has learned something."""
+        query = select(AdapterVersion).join(Space, Space.id == AdapterVersion.space_id)
+        return list(self.session.scalars(query.where(AdapterVersion.version == Space.live_version)))
+
+    def live_periods(self, space_id: str, version: int | None = None) -> list[LivePeriod]:
+        query = select(LivePeriod).where(LivePeriod.space_id == space_id).order_by(LivePeriod.id)
+        return list(self.session.scalars(query.where(LivePeriod.version == version) if version is not None else query))
+
+
+def lora_name(space_id: str, version: int, digest: str) -> str:
+    """A version's name in vLLM, unique for ever: vLLM's prefix cache is keyed by it."""
+    return f"{space_id}-v{version}-{digest[:8]}"

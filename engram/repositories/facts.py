@@ -1,0 +1,110 @@
+"""The fact ledger: read it, add to it, and keep the notes and probes of its facts."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from engram.errors import NotFound
+from engram.grading import normalise
+from engram.ids import new_id
+from engram.lifecycle import FactStatus
+from engram.models import Fact, Message, Note, Probe, Space
+from engram.repositories.pages import Page, newest_first
+
+_STANDING = (FactStatus.PENDING, FactStatus.LEARNING, FactStatus.LIVE)
+
+
+class FactRepository:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def get(self, tenant: str, fact_id: str) -> Fact:
+        """Raises NotFound, also for another tenant's fact."""
+        query = select(Fact).join(Space, Space.id == Fact.space_id).where(Fact.id == fact_id, Space.tenant == tenant)
+        if fact := self.session.scalar(query):
+            return fact
+        raise NotFound(f"fact {fact_id!r} does not exist", param="id")
+
+    def page(
+        self, space_id: str, *, status: str | None, text: str | None, limit: int, cursor: str | None
+    ) -> Page[Fact]:
+        query = select(Fact).where(Fact.space_id == space_id)
+        if status:
+            query = query.where(Fact.status == status)
+        if text:
+            query = query.where(func.lower(Fact.statement).contains(text.lower(), autoescape=True))
+        return newest_first(self.session, query, id_column=Fact.id, limit=limit, cursor=cursor)
+
+    def find_standing(self, space_id: str, statement: str) -> Fact | None:
+        """A pending, learning or live fact that says the same words."""
+        words = normalise(statement)
+        return next((f for f in self.with_status(space_id, *_STANDING) if normalise(f.statement) == words), None)
+
+    def add(
+        self,
+        space_id: str,
+        statement: str,
+        *,
+        message: Message | None = None,
+        span: tuple[int, int] | None = None,
+        supersedes_id: str | None = None,
+        status: FactStatus = FactStatus.PENDING,
+        reason: str | None = None,
+    ) -> Fact:
+        fact = Fact(
+            id=new_id("fact"),
+            space_id=space_id,
+            statement=statement,
+            status=status.value,
+            reason=reason,
+            message_id=message.id if message else None,
+            span_start=span[0] if span else None,
+            span_end=span[1] if span else None,
+            supersedes_id=supersedes_id,
+        )
+        self.session.add(fact)
+        self.session.flush()
+        return fact
+
+    def with_status(self, space_id: str, *statuses: FactStatus, limit: int | None = None) -> list[Fact]:
+        """Facts in any of the statuses, oldest first."""
+        query = select(Fact).where(Fact.space_id == space_id, Fact.status.in_(statuses)).order_by(Fact.id)
+        return list(self.session.scalars(query.limit(limit)))
+
+    def by_ids(self, fact_ids: Iterable[str]) -> list[Fact]:
+        return list(self.session.scalars(select(Fact).where(Fact.id.in_(list(fact_ids))).order_by(Fact.id)))
+
+    def spaces_with(self, *statuses: FactStatus) -> Sequence[str]:
+        """Ids of the spaces that hold a fact in any of the statuses."""
+        return self.session.scalars(select(Fact.space_id).where(Fact.status.in_(statuses)).distinct()).all()
+
+    def count_by_status(self) -> dict[str, int]:
+        rows = self.session.execute(select(Fact.status, func.count()).group_by(Fact.status))
+        return {status: count for status, count in rows}
+
+    def add_probe(self, fact_id: str, *, kind: str, origin: str, question: str, answers: Sequence[str]) -> Probe:
+        probe = Probe(
+            id=new_id("probe"), fact_id=fact_id, kind=kind, origin=origin, question=question, answers=list(answers)
+        )
+        self.session.add(probe)
+        return probe
+
+    def probes(self, fact_ids: Iterable[str], *, origin: str | None = None) -> list[Probe]:
+        query = select(Probe).where(Probe.fact_id.in_(list(fact_ids))).order_by(Probe.id)
+        return list(self.session.scalars(query.where(Probe.origin == origin) if origin else query))
+
+    def notes(self, fact_ids: Iterable[str]) -> list[Note]:
+        return list(self.session.scalars(select(Note).where(Note.fact_id.in_(list(fact_ids))).order_by(Note.id)))
+
+    def replace_notes(self, run_id: str, notes: Iterable[dict[str, Any]]) -> None:
+        """Store the winning candidate's notes as its facts' rehearsal material, in place of older ones."""
+        rows = list(notes)
+        self.session.execute(delete(Note).where(Note.fact_id.in_({row["fact_id"] for row in rows})))
+        self.session.add_all(Note(id=new_id("note"), run_id=run_id, **row) for row in rows)
+
+    def erase_study_material(self, fact_id: str) -> None:
+        """Delete a fact's notes and probes."""
+        self.session.execute(delete(Note).where(Note.fact_id == fact_id))
+        self.session.execute(delete(Probe).where(Probe.fact_id == fact_id))
