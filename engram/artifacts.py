@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from engram.errors import AdapterRejected
@@ -95,7 +96,7 @@ def _check_weights(path: Path, shape: BaseShape, rank: int) -> None:
                 wanted = [rank, wide_in] if half == "A" else [wide_out, rank]
                 if list(weights.get_slice(key).get_shape()) != wanted:
                     raise AdapterRejected(f"{key} does not have the shape {wanted}")
-                tensor = weights.get_tensor(key)
+                tensor = _tensor(path, weights, key)
                 if not math.isfinite(float(abs(tensor).sum(dtype="float64"))):
                     raise AdapterRejected(f"{key} holds NaN or infinite numbers")
                 halves.setdefault(module, set()).add(half)
@@ -103,6 +104,18 @@ def _check_weights(path: Path, shape: BaseShape, rank: int) -> None:
         raise AdapterRejected(f"{WEIGHTS} cannot be read: {error}") from error
     if not halves or any(found != {"A", "B"} for found in halves.values()):
         raise AdapterRejected("a module lacks its lora_A or lora_B")
+
+
+def _tensor(path: Path, weights: Any, key: str) -> Any:
+    if weights.get_slice(key).get_dtype() != "BF16":
+        return weights.get_tensor(key)
+    # numpy knows no bfloat16: it is the upper half of a float32.
+    with path.open("rb") as file:
+        header_size = int.from_bytes(file.read(8), "little")
+        start, end = json.loads(file.read(header_size))[key]["data_offsets"]
+        file.seek(8 + header_size + start)
+        halves = np.frombuffer(file.read(end - start), dtype="<u2")
+    return (halves.astype("<u4") << 16).view("<f4")
 
 
 def _split(key: str) -> tuple[str, str]:

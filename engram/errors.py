@@ -1,7 +1,8 @@
 """Domain errors. Services raise them with facts; only the server's exception handlers turn them into HTTP.
 
     EngramError
-    ├── NotFound            404   a fact, run, version, space or model that is not there
+    ├── NotFound            404   a fact, run, version or space that is not there
+    │   └── ModelNotFound         the `model` of a chat request
     ├── InvalidRequest      400   a value that cannot be worked with; `param` names it
     ├── Conflict            409   the state does not allow it
     ├── NotAuthenticated    401   no key, or one that is not known

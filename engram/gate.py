@@ -152,7 +152,8 @@ def _kept(report: ProbeReport, policy: GatePolicy) -> list[Reason]:
 
 
 def _kl(report: ProbeReport, policy: GatePolicy) -> Reason:
-    return _at_most("kl", report.kl, policy.max_kl, f"KL to the base on unrelated prompts: {report.kl:.3f} nats a token")
+    text = f"KL to the base on unrelated prompts: {report.kl:.3f} nats a token"
+    return _at_most("kl", report.kl, policy.max_kl, text)
 
 
 def _allowance(share: float, asked: int) -> int:

@@ -7,7 +7,7 @@ worker's sweep finds again from row states.
 from collections.abc import Callable
 from typing import Any
 
-from huey import Huey, RedisHuey, SqliteHuey
+from huey import Huey, PriorityRedisHuey, SqliteHuey
 
 from engram.settings import Settings
 
@@ -37,7 +37,7 @@ class Doorbell:
 
     def is_alive(self) -> bool:
         """Whether the queue can be reached. Raises what its client raises if not."""
-        return self.huey.pending_count() >= 0
+        return bool(self.huey.pending_count() >= 0)
 
     def _task(self, name: str, *, priority: int) -> Any:
         def run(row_id: str) -> None:
@@ -49,6 +49,6 @@ class Doorbell:
 def open_doorbell(settings: Settings) -> Doorbell:
     """Connect to the queue that the settings name."""
     if settings.queue_url.startswith(("redis://", "rediss://")):
-        return Doorbell(RedisHuey("engram", url=settings.queue_url, results=False))
+        return Doorbell(PriorityRedisHuey("engram", url=settings.queue_url, results=False))
     settings.queue_path.parent.mkdir(parents=True, exist_ok=True)
     return Doorbell(SqliteHuey("engram", filename=str(settings.queue_path), results=False, fsync=True))

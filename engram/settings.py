@@ -17,7 +17,11 @@ class Settings(BaseSettings):
     home: Path = Field(Path.home() / ".engram", description="Folder of all state: database, models, adapters, logs.")
     host: str = Field("127.0.0.1", description="Address the server listens on. Off loopback, auth must be on.")
     port: int = Field(
-        8000, validation_alias=AliasChoices("ENGRAM_PORT", "PORT"), description="Port of the server. `PORT` works too."
+        8000,
+        ge=1,
+        le=65535,
+        validation_alias=AliasChoices("ENGRAM_PORT", "PORT"),
+        description="Port of the server. `PORT` works too.",
     )
     database_url: str = Field("", description="SQLAlchemy URL. Empty: SQLite in ENGRAM_HOME.")
     queue_url: str = Field("", description="`redis://...`, or empty for a SQLite file in ENGRAM_HOME.")

@@ -1,5 +1,7 @@
 """Decide whether two questions ask nearly the same in nearly the same words. Pure: no I/O."""
 
+from itertools import pairwise
+
 from engram.grading import normalise
 
 _FRAME = set(
@@ -30,7 +32,7 @@ def content_words(text: str) -> frozenset[str]:
 
 def _shingles(text: str) -> set[tuple[str, ...]]:
     words = normalise(text)
-    return {(word,) for word in words} | set(zip(words, words[1:], strict=False))
+    return {(word,) for word in words} | set(pairwise(words))
 
 
 def _stem(word: str) -> str:

@@ -1,7 +1,6 @@
 """Adapter versions: immutable trained LoRAs, the facts each holds, and when each was live."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column

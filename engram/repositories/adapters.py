@@ -11,7 +11,7 @@ from engram.lifecycle import AdapterStatus
 from engram.models import AdapterFact, AdapterVersion, Candidate, LivePeriod, Space
 from engram.repositories.pages import Page, newest_first
 
-_SERVABLE = (AdapterStatus.LOADED, AdapterStatus.CANARY, AdapterStatus.LIVE, AdapterStatus.RETIRED)
+SERVABLE = (AdapterStatus.LOADED, AdapterStatus.CANARY, AdapterStatus.LIVE, AdapterStatus.RETIRED)
 
 
 class AdapterRepository:
@@ -68,16 +68,26 @@ class AdapterRepository:
         return self.session.scalars(query.order_by(AdapterFact.fact_id)).all()
 
     def hot(self, *, keep: int) -> list[AdapterVersion]:
-        """Versions that engines must hold: live, canary and previous ones, and the `keep` newest servable of a space."""
+        """Versions that engines must hold: live, canary and previous ones, and a space's `keep` newest servable."""
         hot: list[AdapterVersion] = []
         for space in self.session.scalars(select(Space)):
-            query = select(AdapterVersion).where(
-                AdapterVersion.space_id == space.id, AdapterVersion.status.in_(_SERVABLE)
-            )
-            servable = list(self.session.scalars(query.order_by(AdapterVersion.version.desc())))
             aliased = {space.live_version, space.canary_version, space.previous_version}
-            hot += [adapter for rank, adapter in enumerate(servable) if rank < keep or adapter.version in aliased]
+            ranked = enumerate(self.servable(space.id))
+            hot += [adapter for rank, adapter in ranked if rank < keep or adapter.version in aliased]
         return hot
+
+    def servable(self, space_id: str) -> list[AdapterVersion]:
+        """Versions of a space that may answer, newest first."""
+        query = select(AdapterVersion).where(AdapterVersion.space_id == space_id, AdapterVersion.status.in_(SERVABLE))
+        return list(self.session.scalars(query.order_by(AdapterVersion.version.desc())))
+
+    def with_status(self, *statuses: AdapterStatus) -> list[AdapterVersion]:
+        return list(self.session.scalars(select(AdapterVersion).where(AdapterVersion.status.in_(statuses))))
+
+    def holding(self, fact_id: str) -> list[AdapterVersion]:
+        """Versions whose weights were taught a fact."""
+        query = select(AdapterVersion).join(AdapterFact, AdapterFact.version_id == AdapterVersion.id)
+        return list(self.session.scalars(query.where(AdapterFact.fact_id == fact_id)))
 
     def live(self) -> list[AdapterVersion]:
         """The live version of every space that has learned something."""

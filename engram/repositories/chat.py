@@ -14,11 +14,12 @@ class ChatRepository:
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    def conversation_by_tail(self, space_id: str, tail_digest: str) -> Conversation | None:
+    def conversations_by_tail(self, space_id: str, tail_digests: Sequence[str]) -> dict[str, Conversation]:
+        """The newest conversation of each tail digest that has one."""
         query = select(Conversation).where(
-            Conversation.space_id == space_id, Conversation.tail_digest == tail_digest
+            Conversation.space_id == space_id, Conversation.tail_digest.in_(list(tail_digests))
         )
-        return self.session.scalar(query.order_by(Conversation.id.desc()).limit(1))
+        return {row.tail_digest: row for row in self.session.scalars(query.order_by(Conversation.id))}
 
     def add_conversation(self, space_id: str, tail_digest: str) -> Conversation:
         conversation = Conversation(id=new_id("conv"), space_id=space_id, tail_digest=tail_digest)
@@ -27,9 +28,15 @@ class ChatRepository:
         return conversation
 
     def add_message(
-        self, conversation: Conversation, *, role: str, content: str, adapter_version: int | None = None
+        self,
+        conversation: Conversation,
+        *,
+        role: str,
+        content: str,
+        adapter_version: int | None = None,
+        extract: bool = True,
     ) -> Message:
-        """A user message is queued for extraction; no other role ever is."""
+        """A user message is queued for extraction unless `extract` is off; no other role ever is."""
         message = Message(
             id=new_id("msg"),
             conversation_id=conversation.id,
@@ -37,11 +44,25 @@ class ChatRepository:
             role=role,
             content=content,
             adapter_version=adapter_version,
-            extraction=ExtractionStatus.PENDING if role == "user" else None,
+            extraction=ExtractionStatus.PENDING if extract and role == "user" else None,
         )
         self.session.add(message)
         self.session.flush()
         return message
+
+    def conversation(self, conversation_id: str) -> Conversation | None:
+        return self.session.get(Conversation, conversation_id)
+
+    def last_user_message(self, conversation_id: str) -> Message | None:
+        query = select(Message).where(Message.conversation_id == conversation_id, Message.role == "user")
+        return self.session.scalar(query.order_by(Message.id.desc()).limit(1))
+
+    def said_before(self, space_id: str, contents: Sequence[str]) -> set[str]:
+        """Which of the texts a user message of this space already has, word for word."""
+        query = select(Message.content).where(
+            Message.space_id == space_id, Message.role == "user", Message.content.in_(list(contents))
+        )
+        return set(self.session.scalars(query))
 
     def message(self, message_id: str) -> Message | None:
         return self.session.get(Message, message_id)

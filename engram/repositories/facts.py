@@ -10,7 +10,7 @@ from engram.errors import NotFound
 from engram.grading import normalise
 from engram.ids import new_id
 from engram.lifecycle import FactStatus
-from engram.models import Fact, Message, Note, Probe, Space
+from engram.models import Candidate, Fact, Message, Note, Probe, RunFact, Space
 from engram.repositories.pages import Page, newest_first
 
 _STANDING = (FactStatus.PENDING, FactStatus.LEARNING, FactStatus.LIVE)
@@ -34,7 +34,7 @@ class FactRepository:
         if status:
             query = query.where(Fact.status == status)
         if text:
-            query = query.where(func.lower(Fact.statement).contains(text.lower(), autoescape=True))
+            query = query.where(Fact.statement.icontains(text, autoescape=True))
         return newest_first(self.session, query, id_column=Fact.id, limit=limit, cursor=cursor)
 
     def find_standing(self, space_id: str, statement: str) -> Fact | None:
@@ -80,9 +80,11 @@ class FactRepository:
         """Ids of the spaces that hold a fact in any of the statuses."""
         return self.session.scalars(select(Fact.space_id).where(Fact.status.in_(statuses)).distinct()).all()
 
-    def count_by_status(self) -> dict[str, int]:
-        rows = self.session.execute(select(Fact.status, func.count()).group_by(Fact.status))
-        return {status: count for status, count in rows}
+    def count_by_status(self, space_id: str | None = None) -> dict[str, int]:
+        """How many facts have each status, in one space or in all."""
+        query = select(Fact.status, func.count()).group_by(Fact.status)
+        rows = self.session.execute(query.where(Fact.space_id == space_id) if space_id else query)
+        return {status: count for status, count in rows}  # noqa: C416 -- dict() would take rows for a mapping
 
     def add_probe(self, fact_id: str, *, kind: str, origin: str, question: str, answers: Sequence[str]) -> Probe:
         probe = Probe(
@@ -105,6 +107,9 @@ class FactRepository:
         self.session.add_all(Note(id=new_id("note"), run_id=run_id, **row) for row in rows)
 
     def erase_study_material(self, fact_id: str) -> None:
-        """Delete a fact's notes and probes."""
+        """Delete a fact's notes and probes, also the notes in the candidates of its runs."""
         self.session.execute(delete(Note).where(Note.fact_id == fact_id))
         self.session.execute(delete(Probe).where(Probe.fact_id == fact_id))
+        runs = select(RunFact.run_id).where(RunFact.fact_id == fact_id)
+        for candidate in self.session.scalars(select(Candidate).where(Candidate.run_id.in_(runs))):
+            candidate.notes = [note for note in candidate.notes if note.get("fact_id") != fact_id]

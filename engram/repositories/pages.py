@@ -17,9 +17,7 @@ class Page(Generic[Row]):
     next: str | None
 
 
-def newest_first(
-    session: Session, query: Select[tuple[Row]], *, id_column: Any, limit: int, cursor: str | None
-) -> Page[Row]:
+def newest_first(session: Session, query: Select[Row], *, id_column: Any, limit: int, cursor: str | None) -> Page[Row]:
     """One page of `query`, newest first; `next` is None on the last one."""
     if cursor:
         query = query.where(id_column < cursor)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from engram.errors import NotFound
@@ -32,7 +32,9 @@ class RunRepository:
             raise NotFound(f"learning run {run_id!r} does not exist", param="id")
         return run
 
-    def page(self, space_ids: Iterable[str], *, status: str | None, limit: int, cursor: str | None) -> Page[LearningRun]:
+    def page(
+        self, space_ids: Iterable[str], *, status: str | None, limit: int, cursor: str | None
+    ) -> Page[LearningRun]:
         query = select(LearningRun).where(LearningRun.space_id.in_(list(space_ids)))
         if status:
             query = query.where(LearningRun.status == status)
@@ -69,10 +71,12 @@ class RunRepository:
             .values(status=RunStatus.RUNNING, heartbeat_at=now, attempts=LearningRun.attempts + 1)
             .execution_options(synchronize_session=False)
         )
+        if not claimed.rowcount:  # type: ignore[attr-defined]
+            return False
         self.session.execute(
             update(LearningRun).where(LearningRun.id == run_id, LearningRun.started_at.is_(None)).values(started_at=now)
         )
-        return bool(claimed.rowcount)  # type: ignore[attr-defined]
+        return True
 
     def heartbeat(self, run_id: str) -> None:
         self.session.execute(update(LearningRun).where(LearningRun.id == run_id).values(heartbeat_at=utc_now()))
@@ -95,6 +99,10 @@ class RunRepository:
 
     def add_event(self, run_id: str, event: str, data: dict[str, Any]) -> None:
         self.session.add(RunEvent(id=new_id("evt"), run_id=run_id, event=event, data=data))
+
+    def count_by_status(self) -> dict[str, int]:
+        rows = self.session.execute(select(LearningRun.status, func.count()).group_by(LearningRun.status))
+        return dict(rows.all())
 
     def events_after(self, run_id: str, cursor: str = "") -> list[RunEvent]:
         query = select(RunEvent).where(RunEvent.run_id == run_id, RunEvent.id > cursor).order_by(RunEvent.id)

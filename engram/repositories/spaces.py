@@ -25,6 +25,10 @@ class SpaceRepository:
             return space
         raise NotFound(f"space {name!r} does not exist", param="space")
 
+    def find_listed(self, tenant: str, name: str) -> Space | None:
+        """The space of a list. Raises NotFound, except for the default one, which merely is empty still."""
+        return self.find(tenant, name) if name == DEFAULT_SPACE else self.get(tenant, name)
+
     def get_or_create(self, tenant: str, name: str) -> Space:
         """Safe when two requests meet: the second finds the first one's row."""
         if space := self.find(tenant, name):

@@ -1,0 +1,1 @@
+"""Adapter versions over HTTP: lineage, rollback, promote, export."""

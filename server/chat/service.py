@@ -1,0 +1,139 @@
+"""Decide which version answers a request and keep what was said. Never talks to the engine.
+
+Both functions are one short transaction each; none is open while tokens stream.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from engram.errors import ModelNotFound, NotPermitted
+from engram.lifecycle import ExtractionStatus
+from engram.models import Conversation, Space
+from engram.repositories import AdapterRepository, ChatRepository, SpaceRepository
+from engram.repositories.adapters import SERVABLE
+from engram.repositories.spaces import DEFAULT_SPACE
+from engram.routing import BASE_MODEL, BASE_VERSION, Aliases, ModelRequest, choose_version, parse_model
+from server.adapter_files import ServedAdapter
+from server.auth import Caller, Scope
+from server.chat.schemas import ChatRequest
+from server.chat.transcript import EMPTY, Said, beginnings, extend
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request, settled: who answers it, and where it is kept. `adapter` is None for the base."""
+
+    model: str
+    space: str
+    version: int
+    adapter: ServedAdapter | None
+    conversation_id: str
+    tail: str
+    to_extract: tuple[str, ...] = field(default=())
+
+    @property
+    def engine_model(self) -> str:
+        return self.adapter.lora_name if self.adapter else BASE_MODEL
+
+    @property
+    def note(self) -> dict[str, object]:
+        """The body field `engram` of the answer."""
+        return {"space": self.space, "adapter_version": self.version, "facts_in_context": []}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-Engram-Space": self.space, "X-Engram-Adapter-Version": str(self.version)}
+
+
+def begin_turn(session: Session, request: ChatRequest, *, caller: Caller, canary_share: float) -> Turn:
+    """Choose the version, once, and store what the user newly said.
+
+    Raises ModelNotFound for a model or version that cannot answer, NotPermitted for a pinned
+    version without the scope `ops`.
+    """
+    asked = parse_model(request.model)
+    if asked.pinned is not None and not asked.bypasses_memory and not caller.may(Scope.OPS):
+        raise NotPermitted("pinning a version needs a key with the scope 'ops'", param="model")
+    space = SpaceRepository(session).get_or_create(caller.tenant, request.user or DEFAULT_SPACE)
+    transcript = [Said(message.role, message.text) for message in request.messages]
+    conversation, to_extract = _keep(session, space, transcript, extract=not asked.bypasses_memory)
+    version, adapter = _choose(session, space, asked, canary_share=canary_share, key=conversation.id)
+    return Turn(
+        model=request.model,
+        space=space.name,
+        version=version,
+        adapter=adapter,
+        conversation_id=conversation.id,
+        tail=conversation.tail_digest,
+        to_extract=tuple(to_extract),
+    )
+
+
+def end_turn(session: Session, turn: Turn, *, text: str, heard: bool) -> None:
+    """Store the answer. `heard` is False for one cut off by the engine: the client will ask again."""
+    chats = ChatRepository(session)
+    conversation = chats.conversation(turn.conversation_id)
+    if conversation is None:
+        return
+    chats.add_message(conversation, role="assistant", content=text, adapter_version=turn.version)
+    if heard:
+        conversation.tail_digest = extend(turn.tail, Said("assistant", text))
+
+
+def _choose(
+    session: Session, space: Space, asked: ModelRequest, *, canary_share: float, key: str
+) -> tuple[int, ServedAdapter | None]:
+    aliases = Aliases(live=space.live_version, canary=space.canary_version)
+    version = choose_version(asked, aliases=aliases, canary_share=canary_share, key=key)
+    if version == BASE_VERSION:
+        return version, None
+    adapter = AdapterRepository(session).find(space.id, version)
+    if adapter is None:
+        raise ModelNotFound(f"the space {space.name!r} has no version {version}", param="model")
+    if adapter.status not in SERVABLE:
+        raise ModelNotFound(f"version {version} of {space.name!r} is {adapter.status}, not served", param="model")
+    return version, ServedAdapter.of(adapter)
+
+
+def _keep(
+    session: Session, space: Space, transcript: Sequence[Said], *, extract: bool
+) -> tuple[Conversation, list[str]]:
+    """Continue the conversation that the transcript begins with, or start one. Returns ids to extract."""
+    chats = ChatRepository(session)
+    parts = beginnings(transcript)
+    whole = parts[0][0] if parts else EMPTY
+    known = chats.conversations_by_tail(space.id, [digest for digest, _ in parts])
+    if whole in known and (asked_again := _unanswered(chats, known[whole], extract=extract)) is not None:
+        return known[whole], asked_again
+    for digest, rest in parts[1:]:
+        if digest in known:
+            known[digest].tail_digest = whole
+            return known[digest], _add(chats, known[digest], rest, extract=extract, repeated=set())
+    conversation = chats.add_conversation(space.id, whole)
+    earlier = chats.said_before(space.id, [said.text for said in transcript[:-1] if said.role == "user"])
+    return conversation, _add(chats, conversation, transcript, extract=extract, repeated=earlier)
+
+
+def _unanswered(chats: ChatRepository, conversation: Conversation, *, extract: bool) -> list[str] | None:
+    """A request sent again after its answer failed stores nothing twice. None if there is nothing unanswered."""
+    last = chats.last_user_message(conversation.id)
+    if last is None:
+        return None
+    if extract and last.extraction is None:  # first sent past memory, now through it
+        last.extraction = ExtractionStatus.PENDING
+    return [last.id] if last.extraction == ExtractionStatus.PENDING else []
+
+
+def _add(
+    chats: ChatRepository, conversation: Conversation, said: Sequence[Said], *, extract: bool, repeated: set[str]
+) -> list[str]:
+    """Store the user's messages. One of an unknown history that was said before is not extracted again."""
+    added = []
+    for number, one in enumerate(said):
+        if one.role == "user":
+            new = number == len(said) - 1 or one.text not in repeated
+            message = chats.add_message(conversation, role="user", content=one.text, extract=extract and new)
+            added += [message.id] if message.extraction else []
+    return added

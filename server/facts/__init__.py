@@ -1,0 +1,1 @@
+"""The fact ledger over HTTP: list, add, edit, delete."""

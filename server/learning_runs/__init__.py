@@ -1,0 +1,1 @@
+"""Learning runs over HTTP: list, watch, start."""

@@ -1,0 +1,1 @@
+"""What operators and their tools look at: health, metrics, audit, console; and the reconciler."""

@@ -1,0 +1,1 @@
+"""Fakes that are real code: each keeps to the contract that tests/contract holds the real thing to."""

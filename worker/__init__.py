@@ -1,0 +1,1 @@
+"""The learning process: extraction, self-edits, training, probing, publishing. Never imports the server."""

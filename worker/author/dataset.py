@@ -1,0 +1,87 @@
+"""Turn the author's example files into rows to train on. Pure but for reading the files; seeded."""
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.author import tasks
+from worker.author.tasks import Question
+
+DATA_DIR = Path(__file__).parent / "data"
+HELD_OUT_EVERY = 16
+UNANSWERABLE_SHARE = 0.5
+
+Example = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One training row: what the author is asked, and what it shall write."""
+
+    task: str
+    text: str
+    target: str
+
+
+def load_examples(folder: Path = DATA_DIR) -> list[Example]:
+    """Every example of the folder's JSONL files, in a fixed order."""
+    paths = sorted(folder.glob("facts-*.jsonl")) + sorted(folder.glob("chatter-*.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines() if line.strip()]
+
+
+def split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
+    """Training examples and a held-out sixteenth of them, for watching the training."""
+    train = [example for index, example in enumerate(examples) if index % HELD_OUT_EVERY]
+    return train, examples[::HELD_OUT_EVERY]
+
+
+def rows_of(examples: list[Example], *, seed: int) -> list[Row]:
+    """Rows of all tasks, shuffled. Another seed draws other questions and orders from the same examples."""
+    rng = random.Random(seed)
+    all_facts = [fact for example in examples for fact in example["facts"]]
+    rows = [row for example in examples for row in _example_rows(example, all_facts, rng)]
+    rng.shuffle(rows)
+    return rows
+
+
+def _example_rows(example: Example, all_facts: list[Example], rng: random.Random) -> Iterator[Row]:
+    quotes = sorted((fact["quote"] for fact in example["facts"]), key=example["message"].find)
+    yield Row(tasks.EXTRACT, example["message"], "\n".join(quotes) or tasks.NOTHING)
+    for fact in example["facts"]:
+        statement = fact["quote"]
+        yield Row(tasks.QA, statement, tasks.write_questions(_study_questions(fact, rng)))
+        yield Row(tasks.REWRITE, statement, "\n".join(rng.sample(fact["rewrites"], len(fact["rewrites"]))))
+        yield Row(tasks.PROBE, statement, tasks.write_questions(_probe_questions(fact, rng)))
+        implied = [Question(item["question"], item["answer"]) for item in fact["implications"]]
+        yield Row(tasks.IMPLY, statement, tasks.write_questions(implied))
+        yield from _answer_rows(fact, all_facts, rng)
+
+
+def _study_questions(fact: Example, rng: random.Random) -> list[Question]:
+    """Three questions for each detail of a short fact, two of a long one: the note stays a few lines long."""
+    return [
+        Question(question, detail["answer"], detail["reply"])
+        for detail in fact["details"]
+        for question in rng.sample(detail["questions"], 3 if len(fact["details"]) < 3 else 2)
+    ]
+
+
+def _probe_questions(fact: Example, rng: random.Random) -> list[Question]:
+    count = {1: 3, 2: 2}.get(len(fact["details"]), 1)
+    return [
+        Question(question, detail["answer"])
+        for detail in fact["details"]
+        for question in rng.sample(detail["questions"], count)
+    ]
+
+
+def _answer_rows(fact: Example, all_facts: list[Example], rng: random.Random) -> Iterator[Row]:
+    detail = rng.choice(fact["details"])
+    yield Row(tasks.ANSWER, tasks.ask_answer(fact["quote"], rng.choice(detail["questions"])), detail["answer"])
+    other = rng.choice(all_facts)
+    if other is not fact and rng.random() < UNANSWERABLE_SHARE:
+        question = rng.choice(rng.choice(other["details"])["questions"])
+        yield Row(tasks.ANSWER, tasks.ask_answer(fact["quote"], question), tasks.UNKNOWN)

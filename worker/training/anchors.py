@@ -1,0 +1,78 @@
+"""Anchor prompts and the base's own answers to them, kept on disk for as long as the base is the same."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engram.similarity import content_words
+from worker.training.rows import ChatRows, Row
+
+ANCHORS_DIR = Path(__file__).parent.parent / "anchors"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A general question that examines whether the base's knowledge stayed."""
+
+    question: str
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorPrompts:
+    """`train` prompts are held to the base's answers while training; the rest only examine."""
+
+    train: tuple[str, ...]
+    personal: frozenset[str]
+    held_out: tuple[str, ...]
+    controls: tuple[Control, ...]
+    never_told: tuple[str, ...]
+
+
+def load_prompts(folder: Path = ANCHORS_DIR) -> AnchorPrompts:
+    prompts = _lines(folder / "prompts.jsonl")
+    controls = tuple(Control(row["question"], tuple(row["answers"])) for row in _lines(folder / "controls.jsonl"))
+    return AnchorPrompts(
+        train=tuple(row["prompt"] for row in prompts),
+        personal=frozenset(row["prompt"] for row in prompts if row["kind"] == "personal"),
+        held_out=tuple(row["prompt"] for row in _lines(folder / "held_out_prompts.jsonl")),
+        controls=controls,
+        never_told=tuple(row["question"] for row in _lines(folder / "never_told.jsonl")),
+    )
+
+
+def is_told(question: str, told: frozenset[str]) -> bool:
+    """Whether what was told may answer a personal question: they share a content word.
+
+    Such a question must neither be anchored to the base's ignorance nor count as never told.
+    """
+    return bool(content_words(question) & told)
+
+
+class AnswerCache:
+    """The base's answers by prompt, in one JSON file named after the base and the answer length."""
+
+    def __init__(self, folder: Path, *, base_path: str, max_tokens: int) -> None:
+        key = hashlib.sha256(f"{base_path}\0{max_tokens}".encode()).hexdigest()[:16]
+        self.path = folder / f"base-answers-{key}.json"
+        self.answers: dict[str, list[int]] = json.loads(self.path.read_text()) if self.path.exists() else {}
+
+    def missing(self, prompts: list[str]) -> list[str]:
+        return [prompt for prompt in prompts if prompt not in self.answers]
+
+    def add(self, answers: dict[str, list[int]]) -> None:
+        """Keep answers; the file is replaced whole, so that a reader never sees half of it."""
+        self.answers |= answers
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self.answers))
+        temporary.replace(self.path)
+
+    def row(self, prompt: str, rows: ChatRows) -> Row:
+        return Row(rows.prompt(prompt), tuple(self.answers[prompt]))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]

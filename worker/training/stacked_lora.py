@@ -1,0 +1,121 @@
+"""LoRA adapters of several candidates in one model, as stacked tensors: one matrix product serves all.
+
+Row c of a batch that is a multiple of C belongs to candidate c's share of it, candidate by
+candidate. The frozen base weights are read once for all candidates.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from engram.artifacts import CONFIG, WEIGHTS
+from worker.training.base import LINEAR_LAYERS, ResidentBase
+
+Weights = dict[str, torch.Tensor]  # "<module>.A" [C, r, in] and "<module>.B" [C, out, r], float32
+
+
+class StackedLoraLinear(nn.Module):
+    """y = W x + scale * B_c A_c x. With no weights set it is the base layer alone."""
+
+    def __init__(self, base: nn.Linear, scale: float) -> None:
+        super().__init__()
+        self.base = base
+        self.scale = scale
+        self.A: torch.Tensor | None = None  # [C, r, in]
+        self.B: torch.Tensor | None = None  # [C, out, r]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.base(x)
+        if self.A is None or self.B is None:
+            return y
+        count = self.A.shape[0]
+        x_CNI = x.reshape(count, -1, x.shape[-1])
+        low_CNR = torch.bmm(x_CNI, self.A.to(x.dtype).transpose(1, 2))
+        delta_CNO = torch.bmm(low_CNR, self.B.to(x.dtype).transpose(1, 2) * self.scale)
+        return y + delta_CNO.view_as(y)
+
+
+class StackedLora:
+    """Wraps the base's upper linear layers in place and sets which candidates' weights they use."""
+
+    def __init__(self, base: ResidentBase, *, rank: int, first_layer: int) -> None:
+        self.base = base
+        self.rank = rank
+        self.first_layer = first_layer
+        self.scale = 2.0  # alpha = 2 r
+        self.modules = {name: self._wrap(name, layer) for name, layer in base.linear_layers(first_layer).items()}
+
+    def fresh(self, *, seed: int) -> Weights:
+        """One untrained candidate: A as PEFT initialises it, B zero, so it equals the base."""
+        generator = torch.Generator().manual_seed(seed)
+        weights = {}
+        for name, module in self.modules.items():
+            bound = 1 / math.sqrt(module.base.in_features)  # kaiming_uniform with a = sqrt(5)
+            a = torch.rand(1, self.rank, module.base.in_features, generator=generator) * 2 * bound - bound
+            weights[f"{name}.A"] = a.to(self.base.device)
+            weights[f"{name}.B"] = torch.zeros(1, module.base.out_features, self.rank, device=self.base.device)
+        return weights
+
+    @contextmanager
+    def use(self, weights: Mapping[str, torch.Tensor] | None) -> Iterator[None]:
+        """Run with these weights inside the block; None runs the bare base."""
+        for name, module in self.modules.items():
+            module.A = weights[f"{name}.A"] if weights else None
+            module.B = weights[f"{name}.B"] if weights else None
+        try:
+            yield
+        finally:
+            for module in self.modules.values():
+                module.A = module.B = None
+
+    def save(self, weights: Weights, candidate: int, folder: Path) -> None:
+        """Write candidate number `candidate` as a plain PEFT folder, in the format the base is served in."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"base_model.model.{key[:-2]}.lora_{key[-1]}.weight": value[candidate].to(self.base.dtype).contiguous()
+            for key, value in weights.items()
+        }
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=int(self.rank * self.scale),
+            target_modules=sorted(LINEAR_LAYERS),
+            layers_to_transform=list(range(self.first_layer, self.base.num_layers)),
+            layers_pattern="layers",
+            task_type="CAUSAL_LM",
+            base_model_name_or_path=Path(self.base.path).name,
+            inference_mode=True,
+        )
+        fields = {key: sorted(v) if isinstance(v, set) else v for key, v in config.to_dict().items()}
+        (folder / CONFIG).write_text(json.dumps(fields, indent=2, default=str) + "\n")
+
+    def load(self, folder: Path) -> Weights:
+        """Read a PEFT folder as one candidate. Modules that it lacks stay as the base has them."""
+        weights = self.fresh(seed=0)
+        for key, value in load_file(folder / WEIGHTS).items():
+            module, half = key.removeprefix("base_model.model.").removesuffix(".weight").rsplit(".lora_", 1)
+            weights[f"{module}.{half}"] = value.float()[None].to(self.base.device)
+        return weights
+
+    def _wrap(self, name: str, layer: nn.Linear) -> StackedLoraLinear:
+        parent = self.base.model.get_submodule(name.rsplit(".", 1)[0])
+        wrapped = StackedLoraLinear(layer, self.scale)
+        setattr(parent, name.rsplit(".", 1)[1], wrapped)
+        return wrapped
+
+
+def repeat(weights: Weights, count: int) -> Weights:
+    """`count` equal candidates from one."""
+    return {name: value.repeat(count, 1, 1) for name, value in weights.items()}
+
+
+def stack(*groups: Weights) -> Weights:
+    """All candidates of several groups, in order."""
+    return {name: torch.cat([group[name] for group in groups]) for name in groups[0]}

@@ -1,0 +1,231 @@
+"""Train all candidates of a learning run together on the resident base.
+
+Loss of a candidate: cross-entropy on the answers of its notes and of rehearsed earlier notes, plus
+KL(base || candidate) on anchor prompts, token by token. The layers below `first_layer` carry no
+LoRA: their activations are computed once a row and kept. Above them, all candidates' rows run in
+one batch over the frozen weights.
+"""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn import functional
+
+from worker.training.base import ResidentBase
+from worker.training.optimizer import StackedAdamW
+from worker.training.packing import Packed, pack
+from worker.training.rows import ChatRows, Row
+from worker.training.stacked_lora import StackedLora, Weights, repeat
+
+NOTE, ANCHOR = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What the candidates have in common. `rehearsal` and `anchors` are sampled anew at each step."""
+
+    steps: int
+    notes_per_step: int = 16
+    rehearsal_per_step: int = 8
+    anchors_per_step: int = 8
+    anchor_weight: float = 1.0
+    warmup_steps: int = 2
+    max_norm: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRows:
+    """One candidate's own training material."""
+
+    notes: Sequence[Row]
+    learning_rate: float
+
+
+@dataclass(slots=True)
+class Progress:
+    """Losses after a step, by candidate: mean nats a token on notes, and KL to the base."""
+
+    step: int
+    steps: int
+    note_loss: list[float] = field(default_factory=list)
+    anchor_kl: list[float] = field(default_factory=list)
+
+
+class Trainer:
+    """Holds what stays between runs: the base, the wrapped layers, and activations of known rows."""
+
+    def __init__(self, base: ResidentBase, lora: StackedLora, rows: ChatRows) -> None:
+        self.base = base
+        self.lora = lora
+        self.rows = rows
+        self._lower: dict[Row, torch.Tensor] = {}  # row -> hidden [tokens, D] below the first trained layer
+        self._base_hidden: dict[Row, torch.Tensor] = {}  # anchor -> the base's final hidden [answer tokens, D]
+        self._prefix_hidden: torch.Tensor | None = None
+
+    def train(
+        self,
+        initial: Weights,
+        candidates: Sequence[CandidateRows],
+        *,
+        plan: TrainingPlan,
+        rehearsal: Sequence[Row] = (),
+        anchors: Sequence[Row] = (),
+        on_step: Callable[[Progress], None] = lambda progress: None,
+    ) -> Weights:
+        """Train from `initial` (one candidate's weights) and return all candidates' weights, stacked."""
+        rng = random.Random(plan.seed)
+        weights = {name: w.clone().requires_grad_() for name, w in repeat(initial, len(candidates)).items()}
+        optimizer = StackedAdamW(weights)
+        rates_C = torch.tensor([candidate.learning_rate for candidate in candidates], device=self.base.device)
+        decks = [Deck(candidate.notes, rng) for candidate in candidates]
+        self._remember([row for c in candidates for row in c.notes] + list(rehearsal) + list(anchors))
+        self._remember_base(anchors)
+        for step in range(plan.steps):
+            rehearsed = rng.sample(rehearsal, min(plan.rehearsal_per_step, len(rehearsal)))
+            anchored = rng.sample(anchors, min(plan.anchors_per_step, len(anchors)))
+            shared = [(row, NOTE) for row in rehearsed] + [(row, ANCHOR) for row in anchored]
+            drawn = [[(row, NOTE) for row in deck.draw(plan.notes_per_step)] for deck in decks]
+            packed = pack(self.rows.prefix, [own + shared for own in drawn])
+            progress = Progress(step + 1, plan.steps)
+            with self.lora.use(weights):
+                hidden_ND = self._upper([[row for row, _ in own + shared] for own in drawn], packed)
+                loss = self._loss(hidden_ND, packed, anchored, plan, progress)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step(rates_C * schedule(step, plan), max_norm=plan.max_norm)
+            on_step(progress)
+        return {name: w.detach() for name, w in weights.items()}
+
+    @torch.no_grad()
+    def kl(self, weights: Weights, anchors: Sequence[Row]) -> list[float]:
+        """Mean KL(base || candidate) a token on the anchors' answers, by candidate, in nats."""
+        count = next(iter(weights.values())).shape[0]
+        self._remember(anchors)
+        self._remember_base(anchors)
+        totals, tokens = [0.0] * count, 0
+        for start in range(0, len(anchors), 8):
+            chunk = list(anchors[start : start + 8])
+            packed = pack(self.rows.prefix, [[(row, ANCHOR) for row in chunk]] * count)
+            with self.lora.use(weights):
+                hidden_ND = self._upper([chunk] * count, packed)
+                for c in range(count):
+                    kl_N = self._kl(hidden_ND[packed.answer_at[0].to(hidden_ND.device) == c], chunk)
+                    totals[c] += float(kl_N.sum())
+            tokens += kl_N.numel()
+        return [total / max(tokens, 1) for total in totals]
+
+    def forget_rows(self) -> None:
+        """Drop kept activations; called when they have grown past what is useful."""
+        self._lower.clear()
+        self._base_hidden.clear()
+
+    def _loss(
+        self, hidden_ND: torch.Tensor, packed: Packed, anchored: Sequence[Row], plan: TrainingPlan, progress: Progress
+    ) -> torch.Tensor:
+        """Sum over candidates, whose weights are apart: each gets the gradient it would get alone."""
+        device = hidden_ND.device
+        total = torch.zeros((), device=device)
+        owner_N, group_N = packed.answer_at[0].to(device), packed.group_N.to(device)
+        labels_N = packed.labels_N.to(device)
+        for c in range(packed.ids_CT.shape[0]):
+            notes = (owner_N == c) & (group_N == NOTE)
+            cross_entropy = functional.cross_entropy(self._logits(hidden_ND[notes]), labels_N[notes])
+            total = total + cross_entropy
+            progress.note_loss.append(cross_entropy.item())
+            if anchored:
+                kl = self._kl(hidden_ND[(owner_N == c) & (group_N == ANCHOR)], anchored).mean()
+                total = total + plan.anchor_weight * kl
+                progress.anchor_kl.append(kl.item())
+        return total
+
+    def _kl(self, hidden_ND: torch.Tensor, anchored: Sequence[Row]) -> torch.Tensor:
+        with torch.no_grad():
+            base_logp_NV = self._logits(torch.cat([self._base_hidden[row] for row in anchored])).log_softmax(-1)
+        logp_NV = self._logits(hidden_ND).log_softmax(-1)
+        return functional.kl_div(logp_NV, base_logp_NV, log_target=True, reduction="none").sum(-1)
+
+    def _logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.base.model.lm_head(hidden_ND).float()
+        return logits
+
+    def _upper(self, candidates: Sequence[Sequence[Row]], packed: Packed) -> torch.Tensor:
+        """Final hidden states [N, D] at the predicted positions, through the trained layers."""
+        hidden_CTD = self._assemble(candidates, packed.ids_CT.shape[1])
+        hidden_CTD = self._layers(hidden_CTD, packed, self.lora.first_layer, self.base.num_layers)
+        at = tuple(index.to(self.base.device) for index in packed.answer_at)
+        hidden: torch.Tensor = self.base.decoder.norm(hidden_CTD[at])
+        return hidden
+
+    def _assemble(self, candidates: Sequence[Sequence[Row]], width: int) -> torch.Tensor:
+        assert self._prefix_hidden is not None
+        hidden = self._prefix_hidden.new_zeros(len(candidates), width, self._prefix_hidden.shape[-1])
+        for c, rows in enumerate(candidates):
+            known = torch.cat([self._prefix_hidden, *(self._lower[row] for row in rows)])
+            hidden[c, : len(known)] = known
+        return hidden
+
+    def _layers(self, hidden: torch.Tensor, packed: Packed, first: int, last: int) -> torch.Tensor:
+        positions = packed.positions_CT.to(self.base.device)
+        mask = packed.mask_C1TT.to(self.base.device)
+        bias = torch.zeros(mask.shape, dtype=hidden.dtype, device=hidden.device)
+        bias.masked_fill_(~mask, torch.finfo(hidden.dtype).min)
+        rotary = self.base.decoder.rotary_emb(hidden, position_ids=positions)
+        for layer in self.base.decoder.layers[first:last]:
+            hidden = layer(hidden, attention_mask=bias, position_ids=positions, position_embeddings=rotary)
+        return hidden
+
+    @torch.no_grad()
+    def _remember(self, rows: Sequence[Row]) -> None:
+        """Compute and keep the activations below the trained layers for rows not seen before."""
+        unknown = [row for row in dict.fromkeys(rows) if row not in self._lower]
+        for start in range(0, len(unknown), 16):
+            chunk = unknown[start : start + 16]
+            packed = pack(self.rows.prefix, [[(row, NOTE) for row in chunk]])
+            hidden = self.base.decoder.embed_tokens(packed.ids_CT.to(self.base.device))
+            hidden_TD = self._layers(hidden, packed, 0, self.lora.first_layer)[0]
+            at = len(self.rows.prefix)
+            self._prefix_hidden = hidden_TD[:at].clone()
+            for row in chunk:
+                self._lower[row] = hidden_TD[at : at + len(row.inputs)].clone()
+                at += len(row.inputs)
+
+    @torch.no_grad()
+    def _remember_base(self, anchors: Sequence[Row]) -> None:
+        """Keep the bare base's final hidden states at the anchors' answers: the other side of the KL."""
+        unknown = [row for row in dict.fromkeys(anchors) if row not in self._base_hidden]
+        for start in range(0, len(unknown), 16):
+            chunk = unknown[start : start + 16]
+            packed = pack(self.rows.prefix, [[(row, ANCHOR) for row in chunk]])
+            hidden_ND = self._upper([chunk], packed)
+            at = 0
+            for row in chunk:
+                self._base_hidden[row] = hidden_ND[at : at + len(row.answer)].clone()
+                at += len(row.answer)
+
+
+class Deck:
+    """Draws rows in shuffled order, each once before any comes again."""
+
+    def __init__(self, rows: Sequence[Row], rng: random.Random) -> None:
+        self.rows = list(rows)
+        self.rng = rng
+        self.left: list[Row] = []
+
+    def draw(self, count: int) -> list[Row]:
+        drawn: list[Row] = []
+        while len(drawn) < min(count, len(self.rows)):
+            if not self.left:
+                self.left = self.rng.sample(self.rows, len(self.rows))
+            drawn.append(self.left.pop())
+        return drawn
+
+
+def schedule(step: int, plan: TrainingPlan) -> float:
+    """Linear warm-up, then cosine down to a tenth of the peak."""
+    if step < plan.warmup_steps:
+        return (step + 1) / (plan.warmup_steps + 1)
+    progress = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
