@@ -89,6 +89,10 @@ class AdapterRepository:
         query = select(AdapterVersion).join(AdapterFact, AdapterFact.version_id == AdapterVersion.id)
         return list(self.session.scalars(query.where(AdapterFact.fact_id == fact_id)))
 
+    def paths(self) -> set[str]:
+        """The folders of all versions."""
+        return set(self.session.scalars(select(AdapterVersion.path)))
+
     def live(self) -> list[AdapterVersion]:
         """The live version of every space that has learned something."""
         query = select(AdapterVersion).join(Space, Space.id == AdapterVersion.space_id)

@@ -47,9 +47,7 @@ class Tokens:
 
 def tokenise(row: Row, tokenizer: Any) -> Tokens:
     """Render a row with the base's chat template; the end-of-turn token belongs to the target."""
-    text = tokenizer.apply_chat_template(
-        tasks.prompt(row.task, row.text), tokenize=False, add_generation_prompt=True
-    )
+    text = tokenizer.apply_chat_template(tasks.prompt(row.task, row.text), tokenize=False, add_generation_prompt=True)
     prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
     return Tokens(prompt, [*tokenizer(row.target, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id])
 
@@ -102,7 +100,9 @@ def train(base: ResidentBase, output: Path, config: Config) -> None:
         rate = config.learning_rate * _schedule(step / len(plan), config.warmup_share)
         optimizer.step(torch.tensor([rate], device=base.device), max_norm=1.0)
         if step % 20 == 19 or step == len(plan) - 1:
-            print(f"step {step + 1}/{len(plan)}  loss {loss.item():.3f}  {time.monotonic() - started:.0f} s", flush=True)
+            print(
+                f"step {step + 1}/{len(plan)}  loss {loss.item():.3f}  {time.monotonic() - started:.0f} s", flush=True
+            )
         if step % 100 == 99 or step == len(plan) - 1:
             lora.save(weights, 0, output)
     (output / "training.json").write_text(json.dumps(asdict(config), indent=2) + "\n")

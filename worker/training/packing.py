@@ -58,9 +58,7 @@ def pack(prefix: Ids, candidates: Sequence[Sequence[tuple[Row, int]]]) -> Packed
             groups += [group] * len(row.answer)
             start = end
     at = torch.tensor(where, dtype=torch.long).reshape(-1, 2)
-    return Packed(
-        ids, positions, _tree_mask(branch), (at[:, 0], at[:, 1]), torch.tensor(labels), torch.tensor(groups)
-    )
+    return Packed(ids, positions, _tree_mask(branch), (at[:, 0], at[:, 1]), torch.tensor(labels), torch.tensor(groups))
 
 
 def _tree_mask(branch_CT: torch.Tensor) -> torch.Tensor:

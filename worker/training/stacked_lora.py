@@ -32,7 +32,7 @@ class StackedLoraLinear(nn.Module):
         self.B: torch.Tensor | None = None  # [C, out, r]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.base(x)
+        y: torch.Tensor = self.base(x)
         if self.A is None or self.B is None:
             return y
         count = self.A.shape[0]

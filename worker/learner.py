@@ -1,0 +1,92 @@
+"""Hold the trainer and everything it keeps between runs: base, anchors, controls and the base's own answers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from engram.artifacts import BaseShape
+from engram.grading import is_right
+from engram.settings import Settings
+from worker.training.anchors import AnchorPrompts, AnswerCache, Control, is_told, load_prompts
+from worker.training.base import ResidentBase, load_base
+from worker.training.generation import generate
+from worker.training.rows import ChatRows, Row
+from worker.training.stacked_lora import StackedLora, Weights
+from worker.training.trainer import Trainer
+
+log = structlog.get_logger()
+
+ANCHOR_TOKENS = 24
+PROBE_TOKENS = 24
+_WARM_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One per process. Not safe for two threads at once: a run holds it for its whole length."""
+
+    base: ResidentBase
+    lora: StackedLora
+    rows: ChatRows
+    trainer: Trainer
+    prompts: AnchorPrompts
+    cache: AnswerCache
+    max_rank: int
+
+    @property
+    def shape(self) -> BaseShape:
+        return self.base.shape(self.max_rank)
+
+    def warm_up(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Have the base answer the anchors and controls, unless the answers are on disk."""
+        wanted = [*self.prompts.train, *self.prompts.held_out, *self.prompts.never_told]
+        wanted += [control.question for control in self.prompts.controls]
+        missing = self.cache.missing(wanted)
+        for start in range(0, len(missing), _WARM_AT_ONCE):
+            chunk = missing[start : start + _WARM_AT_ONCE]
+            ids = [self.rows.prefix + self.rows.prompt(prompt) for prompt in chunk]
+            answers = generate(self.base, self.lora, None, ids, max_tokens=ANCHOR_TOKENS)[0]
+            self.cache.add(dict(zip(chunk, answers, strict=True)))
+            on_progress(start + len(chunk), len(missing))
+
+    def answer(self, questions: Sequence[str], weights: Weights | None) -> list[list[str]]:
+        """Free greedy answers as text, [candidate][question]."""
+        ids = [self.rows.prefix + self.rows.prompt(question) for question in questions]
+        answers = generate(self.base, self.lora, weights, ids, max_tokens=PROBE_TOKENS)
+        return [[self._text(output) for output in outputs] for outputs in answers]
+
+    def base_answer(self, question: str) -> str:
+        """The base's answer to a prompt it was warmed up with."""
+        return self._text(self.cache.answers[question])
+
+    def anchors(self, told: frozenset[str]) -> list[Row]:
+        """Training anchors; personal questions that the ledger may answer are left out."""
+        prompts = [p for p in self.prompts.train if p not in self.prompts.personal or not is_told(p, told)]
+        return [self.cache.row(prompt, self.rows) for prompt in prompts]
+
+    def held_out_anchors(self) -> list[Row]:
+        return [self.cache.row(prompt, self.rows) for prompt in self.prompts.held_out]
+
+    def controls(self) -> list[Control]:
+        """Control questions that the base answers right."""
+        return [c for c in self.prompts.controls if is_right(self.base_answer(c.question), c.answers)]
+
+    def never_told(self, told: frozenset[str]) -> list[str]:
+        return [question for question in self.prompts.never_told if not is_told(question, told)]
+
+    def _text(self, ids: list[int]) -> str:
+        text: Any = self.base.tokenizer.decode(ids, skip_special_tokens=True)
+        return str(text).strip()
+
+
+def open_learner(base_path: Path, settings: Settings) -> Learner:
+    """Load the base and wrap its upper layers."""
+    base = load_base(base_path, settings)
+    first_layer = round(settings.first_trained_layer * base.num_layers)
+    lora = StackedLora(base, rank=settings.lora_rank, first_layer=first_layer)
+    rows = ChatRows(base.tokenizer)
+    cache = AnswerCache(settings.home / "cache", base_path=f"{base_path}:{base.dtype}", max_tokens=ANCHOR_TOKENS)
+    return Learner(base, lora, rows, Trainer(base, lora, rows), load_prompts(), cache, settings.lora_rank)

@@ -1,0 +1,103 @@
+"""Start the worker: open everything once, sweep up what was left, then answer the doorbell until told to stop."""
+
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+import structlog
+
+from engram.db import Database
+from engram.logs import configure
+from engram.migrate import upgrade
+from engram.queue import open_doorbell
+from engram.settings import Settings
+from engram.vllm_client import EngineClient, open_engines
+from worker import recovery
+from worker.author.client import Author, open_author
+from worker.base_model import EMBEDDED_NAME, prepare
+from worker.learner import open_learner
+from worker.pipeline import Pipeline
+from worker.service import Worker
+
+log = structlog.get_logger()
+
+CONSUMER_THREADS = 3
+SWEEP_S = 10.0
+ENGINE_POLL_S = 1.0
+
+
+def main() -> None:
+    settings = Settings()
+    configure(settings.log_level)
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        log.info("worker.stopping", signal=number)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    upgrade(settings)
+    engines = open_engines(settings)
+    if not wait_for_engines(engines, stop):
+        return
+    worker = open_worker(settings, engines)
+    serve(worker, stop)
+
+
+def wait_for_engines(engines: Sequence[EngineClient], stop: threading.Event) -> bool:
+    """Wait until every engine answers. False if told to stop meanwhile."""
+    while not all(engine.is_healthy() for engine in engines):
+        if stop.wait(ENGINE_POLL_S):
+            return False
+    return not stop.is_set()
+
+
+def open_worker(settings: Settings, engines: Sequence[EngineClient]) -> Worker:
+    """Load the base, warm the caches, load the author adapter into the engines."""
+    database = Database(settings.resolved_database_url)
+    base_path = prepare(settings)
+    learner = open_learner(base_path, settings)
+    learner.warm_up(lambda done, total: log.info("worker.warming", answered=done, of=total))
+    author = open_author(engines, fits=base_path.name == EMBEDDED_NAME)
+    pipeline = Pipeline(database, settings, engines, author, learner)
+    return Worker(database, settings, open_doorbell(settings), author, pipeline, engines)
+
+
+def serve(worker: Worker, stop: threading.Event) -> None:
+    """Answer the doorbell until `stop`; sweep now and then, since a doorbell may be missed."""
+    settings, database = worker.settings, worker.database
+    only_worker = settings.resolved_database_url.startswith("sqlite")
+    recovery.release_orphaned_runs(database, only_worker=only_worker, stale_s=settings.worker_stale_s)
+    recovery.remove_stray_files(database, settings)
+    worker.doorbell.answer(extract=worker.extract, learn=worker.learn)
+    consumer = worker.doorbell.huey.create_consumer(
+        workers=CONSUMER_THREADS, worker_type="thread", periodic=False, initial_delay=0.05, max_delay=0.5
+    )
+    consumer.start()
+    log.info("worker.ready", author=worker.author.model, base=worker.pipeline.learner.base.path)
+    swept = 0.0
+    while not stop.wait(0.5):
+        if time.monotonic() - swept >= SWEEP_S:
+            keep_author_loaded(worker.engines, worker.author)
+            if worker.doorbell.huey.pending_count() == 0:
+                recovery.ring_for_unfinished(
+                    database, worker.doorbell, learn_automatically=settings.learn_automatically
+                )
+            swept = time.monotonic()
+    # A run in progress is not waited for: it is picked up again at the next start.
+    log.info("worker.stopped")
+
+
+def keep_author_loaded(engines: Sequence[EngineClient], author: Author) -> None:
+    """Load the author again into an engine that was restarted."""
+    for engine in engines:
+        if engine.is_healthy() and author.model not in engine.loaded():
+            open_author([engine], fits=True)
+            log.info("author.loaded", engine=engine.url)
+
+
+if __name__ == "__main__":
+    main()

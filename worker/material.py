@@ -1,0 +1,130 @@
+"""Prepare what a run trains on and is examined with, and store it: candidates, probes, supersessions."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from engram.db import Database
+from engram.ids import new_id
+from engram.lifecycle import FactStatus, advance_fact
+from engram.models import Candidate, Fact
+from engram.repositories import FactRepository, RunRepository
+from engram.similarity import content_words
+from worker.author.client import Author, at_once
+from worker.curriculum import REBUILD, Lesson
+from worker.progress import Progress
+from worker.self_edits import STRATEGIES, HeldOut, Note, Study, choose_probes, notes_of, study
+from worker.supersession import superseded_by
+
+REBUILD_RATES = (1.0, 0.75, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Candidates as stored, the probes of the new facts, and the earlier facts that they replace."""
+
+    candidates: tuple[Candidate, ...]
+    probes: tuple[HeldOut, ...]
+    superseded: frozenset[str]
+
+    @property
+    def asked_words(self) -> frozenset[str]:
+        """Content words of the probes: what the ledger may be asked about."""
+        return frozenset().union(*(content_words(probe.question) for probe in self.probes))
+
+
+def prepare_material(database: Database, lesson: Lesson, author: Author, progress: Progress, *, seed: int) -> Material:
+    """Write self-edits for the new facts; for a rebuild, take the notes that already taught the kept ones."""
+    if lesson.kind == REBUILD:
+        drafts = [("rebuild", rate, list(lesson.rehearsal)) for rate in REBUILD_RATES]
+        return _store(database, lesson, drafts, lesson.earlier, frozenset()) if lesson.rehearsal else _NOTHING
+    written = at_once(lambda fact: study(fact.statement, fact.id, author, seed=seed), lesson.new, threads=4)
+    probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]
+    teachable = _reject_unteachable(database, lesson, written, probes)
+    superseded = _supersede(database, lesson, [f for f in lesson.new if f.id in teachable], probes, author)
+    drafts = [
+        (
+            strategy.name,
+            strategy.learning_rate_factor,
+            [n for one in written if one.fact_id in teachable for n in notes_of(one, strategy, probes=probes)],
+        )
+        for strategy in STRATEGIES
+    ]
+    progress.event("notes", notes={name: len(notes) for name, _, notes in drafts}, probes=len(probes))
+    probes = [probe for probe in probes if probe.fact_id in teachable]
+    return _store(database, lesson, drafts, probes, superseded) if teachable else _NOTHING
+
+
+_NOTHING = Material((), (), frozenset())
+
+
+def _given(lesson: Lesson, fact_id: str) -> list[HeldOut]:
+    return [probe for probe in lesson.given_probes if probe.fact_id == fact_id]
+
+
+def _reject_unteachable(
+    database: Database, lesson: Lesson, written: Sequence[Study], probes: Sequence[HeldOut]
+) -> set[str]:
+    """Ids of facts with notes and probes; the others are rejected, with the reason."""
+    examined = {probe.fact_id for probe in probes}
+    teachable = {one.fact_id for one in written if one.questions and one.fact_id in examined}
+    with database.transaction() as session:
+        for fact in FactRepository(session).by_ids([fact.id for fact in lesson.new]):
+            if fact.id not in teachable:
+                advance_fact(fact, to=FactStatus.REJECTED)
+                fact.reason = "no checkable question could be written about this statement; say it more plainly"
+    return teachable
+
+
+def _supersede(
+    database: Database, lesson: Lesson, new: Sequence[Fact], probes: Sequence[HeldOut], author: Author
+) -> frozenset[str]:
+    """Mark earlier facts that the new ones contradict: the latest truth wins, history is kept."""
+    replaced: dict[str, str] = {fact.supersedes_id: fact.id for fact in new if fact.supersedes_id}
+    for fact in new:
+        own = [probe for probe in probes if probe.fact_id == fact.id]
+        for old_id in superseded_by(fact.statement, own, lesson.earlier, author):
+            replaced.setdefault(old_id, fact.id)
+    with database.transaction() as session:
+        facts = FactRepository(session)
+        for old in facts.by_ids(replaced):
+            if old.status == FactStatus.LIVE:
+                advance_fact(old, to=FactStatus.SUPERSEDED)
+                old.reason = f"superseded by {replaced[old.id]}"
+        for fact in facts.by_ids(replaced.values()):
+            fact.supersedes_id = next(old for old, newer in replaced.items() if newer == fact.id)
+    return frozenset(replaced)
+
+
+def _store(
+    database: Database,
+    lesson: Lesson,
+    drafts: Sequence[tuple[str, float, list[Note]]],
+    probes: Sequence[HeldOut],
+    superseded: frozenset[str],
+) -> Material:
+    candidates = tuple(
+        Candidate(
+            id=new_id("cand"),
+            run_id=lesson.run_id,
+            index=index,
+            strategy=name,
+            notes=[asdict(note) for note in notes],
+            settings={"learning_rate": rate},
+        )
+        for index, (name, rate, notes) in enumerate(drafts)
+    )
+    given = {probe.fact_id for probe in lesson.given_probes}
+    with database.transaction() as session:
+        RunRepository(session).replace_candidates(lesson.run_id, candidates)
+        if lesson.kind != REBUILD:
+            facts = FactRepository(session)
+            for probe in probes:
+                if probe.fact_id not in given:
+                    facts.add_probe(
+                        probe.fact_id,
+                        kind=probe.kind,
+                        origin="author",
+                        question=probe.question,
+                        answers=probe.answers,
+                    )
+    return Material(candidates, tuple(probes), superseded)

@@ -1,0 +1,81 @@
+"""Record how a run ended: its own status, and what becomes of its facts. Each in one transaction."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy.orm import Session
+
+from engram.db import Database
+from engram.lifecycle import FactStatus, RunStatus, advance_fact, advance_run
+from engram.models import Candidate
+from engram.repositories import FactRepository, RunRepository
+from worker.curriculum import Lesson
+
+LEARNED_SHARE = 0.5
+MAX_FACT_ATTEMPTS = 2
+
+
+def keep_winner(database: Database, lesson: Lesson, candidate: Candidate, *, learned: Sequence[str]) -> None:
+    """Store the winner's notes as rehearsal material; facts it did not learn go back or are rejected."""
+    with database.transaction() as session:
+        facts = FactRepository(session)
+        if lesson.new:
+            facts.replace_notes(lesson.run_id, [note for note in candidate.notes if note["fact_id"] in learned])
+        not_learned = [fact.id for fact in lesson.new if fact.id not in learned]
+        _try_again(session, not_learned, "the winning candidate did not learn this fact")
+
+
+def reject(database: Database, lesson: Lesson, fact_right: Mapping[str, float], *, reason: str) -> None:
+    """End a run that published nothing. The live version is untouched."""
+    with database.transaction() as session:
+        _try_again(session, [fact.id for fact in lesson.new], reason)
+        run = RunRepository(session).by_id(lesson.run_id)
+        run.decision = {"admitted": False, "reason": reason, "fact_right": dict(fact_right)}
+        RunRepository(session).finish(run, to=RunStatus.REJECTED)
+
+
+def end(
+    database: Database, run_id: str, *, to: RunStatus, version: int | None = None, error: str | None = None
+) -> None:
+    """End a run that reached publishing."""
+    with database.transaction() as session:
+        runs = RunRepository(session)
+        run = runs.by_id(run_id)
+        run.published_version = version
+        run.decision = {"admitted": version is not None, "reason": error or "passed the gate"}
+        runs.finish(run, to=to, error=error)
+        if version is None:
+            _try_again(session, runs.fact_ids(run_id), error or "publishing failed")
+
+
+def requeue(database: Database, run_id: str, *, counts: bool) -> None:
+    """Put a run back in the queue; `counts` says whether this try counts."""
+    with database.transaction() as session:
+        run = RunRepository(session).by_id(run_id)
+        advance_run(run, to=RunStatus.QUEUED)
+        run.stage = None
+        run.attempts -= 0 if counts else 1
+
+
+def fail_or_requeue(database: Database, run_id: str, reason: str, *, max_attempts: int) -> None:
+    """Try a broken run again; after `max_attempts` tries it ends as failed, and its facts with it."""
+    with database.transaction() as session:
+        runs = RunRepository(session)
+        run = runs.by_id(run_id)
+        if run.attempts < max_attempts:
+            advance_run(run, to=RunStatus.QUEUED)
+            run.stage = None
+            return
+        runs.finish(run, to=RunStatus.FAILED, error=reason)
+        for fact in FactRepository(session).by_ids(runs.fact_ids(run_id)):
+            if fact.status == FactStatus.LEARNING:
+                advance_fact(fact, to=FactStatus.REJECTED)
+                fact.reason = f"learning failed: {reason}"
+
+
+def _try_again(session: Session, fact_ids: Sequence[str], reason: str) -> None:
+    for fact in FactRepository(session).by_ids(fact_ids):
+        if fact.status != FactStatus.LEARNING:
+            continue
+        fact.attempts += 1
+        advance_fact(fact, to=FactStatus.REJECTED if fact.attempts >= MAX_FACT_ATTEMPTS else FactStatus.PENDING)
+        fact.reason = reason

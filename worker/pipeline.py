@@ -1,0 +1,222 @@
+"""Run one learning run from facts to a published version, or to a stored reason why not.
+
+Stages: self_edits, training, probing, gate, publishing. What a stage produced is in the database
+before the next begins, so a run that was killed goes on, or repeats the stage it was in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import structlog
+
+from engram.db import Database
+from engram.errors import Conflict, EngineUnavailable
+from engram.gate import GateDecision, GatePolicy, decide, quality
+from engram.lifecycle import RunStatus
+from engram.models import AdapterVersion
+from engram.repositories import AdapterRepository, RunRepository
+from engram.settings import Settings
+from engram.vllm_client import EngineClient
+from worker import outcomes, publishing
+from worker.author.client import Author
+from worker.curriculum import Lesson, plan_lesson
+from worker.learner import Learner
+from worker.material import Material, prepare_material
+from worker.probing import Asked, Examination, Examined, examine
+from worker.progress import Progress
+from worker.training.stacked_lora import Weights
+from worker.training.trainer import CandidateRows, TrainingPlan
+from worker.training.trainer import Progress as TrainingProgress
+
+log = structlog.get_logger()
+
+NOTES_PER_STEP = 16
+EPOCHS = 10
+REPORT_EVERY_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    database: Database
+    settings: Settings
+    engines: Sequence[EngineClient]
+    author: Author
+    learner: Learner
+
+    def run(self, run_id: str) -> None:
+        """Bring a claimed run to an end. An engine outage puts it back in the queue instead."""
+        progress = Progress(self.database, run_id)
+        with progress.heartbeat():
+            try:
+                self._run(run_id, progress)
+            except EngineUnavailable as error:
+                progress.event("waiting", reason=error.message)
+                outcomes.requeue(self.database, run_id, counts=False)
+            except Exception as error:
+                # The edge of a run: whatever went wrong is stored with it, and it is tried again or ends.
+                log.exception("run.failed", run=run_id)
+                reason = f"{type(error).__name__}: {error}"[:500]
+                outcomes.fail_or_requeue(self.database, run_id, reason, max_attempts=self.settings.max_run_attempts)
+
+    def _run(self, run_id: str, progress: Progress) -> None:
+        if adapter := self._registered(run_id):
+            self._resume_publishing(adapter, progress)
+            return
+        lesson = plan_lesson(self.database, run_id)
+        with progress.stage("self_edits"):
+            material = prepare_material(
+                self.database, lesson, self.author, progress, seed=self.settings.seed + 1000 * lesson.attempt
+            )
+        if not material.candidates:
+            outcomes.reject(self.database, lesson, {}, reason="no fact of this run can be learned")
+            return
+        live = self._initial(lesson)
+        with progress.stage("training"):
+            trained = self._train(lesson, material, live, progress)
+        with progress.stage("probing"):
+            examined = examine(self.learner, live, trained, self._examination(lesson, material))
+        with progress.stage("gate"):
+            decisions = self._decide(material, examined, progress)
+        best = _best(examined, decisions)
+        if best is None:
+            closest = max(range(len(examined)), key=lambda index: quality(examined[index].report))
+            reason = f"no candidate passed the gate; closest: {decisions[closest].failures}"
+            outcomes.reject(self.database, lesson, examined[closest].report.fact_right, reason=reason)
+            progress.event("rejected", reason=reason)
+            return
+        with progress.stage("publishing"):
+            self._publish(lesson, material, trained, best=best, won=examined[best], progress=progress)
+
+    def _registered(self, run_id: str) -> AdapterVersion | None:
+        with self.database.read() as session:
+            return AdapterRepository(session).of_run(run_id)
+
+    def _initial(self, lesson: Lesson) -> Weights:
+        """The live version's weights, or an untrained adapter, which equals the base."""
+        fresh = self.learner.lora.fresh(seed=self.settings.seed)
+        if lesson.starts_from_base:
+            return fresh
+        with self.database.read() as session:
+            path = AdapterRepository(session).get(lesson.space_id, lesson.parent_version).path
+        return self.learner.lora.load(Path(path))
+
+    def _train(self, lesson: Lesson, material: Material, live: Weights, progress: Progress) -> Weights:
+        rows = self.learner.rows
+        candidates = [
+            CandidateRows(
+                notes=[rows.row(note["prompt"], note["answer"]) for note in candidate.notes],
+                learning_rate=candidate.settings["learning_rate"] * self.settings.learning_rate,
+            )
+            for candidate in material.candidates
+        ]
+        most = max(len(candidate.notes) for candidate in candidates)
+        plan = TrainingPlan(
+            steps=max(self.settings.training_steps, round(EPOCHS * most / NOTES_PER_STEP)),
+            notes_per_step=NOTES_PER_STEP,
+            rehearsal_per_step=self.settings.rehearsal_notes_per_step,
+            anchors_per_step=self.settings.anchor_prompts_per_step,
+            anchor_weight=self.settings.anchor_weight,
+            seed=self.settings.seed + lesson.attempt,
+        )
+
+        def report(step: TrainingProgress) -> None:
+            if step.step % REPORT_EVERY_STEPS == 0 or step.step == step.steps:
+                losses = [round(loss, 4) for loss in step.note_loss]
+                progress.event(
+                    "step", step=step.step, steps=step.steps, note_loss=losses, kl=[round(k, 4) for k in step.anchor_kl]
+                )
+
+        return self.learner.trainer.train(
+            live,
+            candidates,
+            plan=plan,
+            rehearsal=[rows.row(note.prompt, note.answer) for note in lesson.rehearsal],
+            anchors=self.learner.anchors(lesson.told | material.asked_words),
+            on_step=report,
+        )
+
+    def _examination(self, lesson: Lesson, material: Material) -> Examination:
+        return Examination(
+            new=material.probes,
+            earlier=[probe for probe in lesson.earlier if probe.fact_id not in material.superseded],
+            told=lesson.told | material.asked_words,
+            known_answers=lesson.known_answers | {a for probe in material.probes for a in probe.answers},
+            seed=self.settings.seed,
+        )
+
+    def _decide(self, material: Material, examined: list[Examined], progress: Progress) -> list[GateDecision]:
+        policy = gate_policy(self.settings)
+        decisions = [decide(one.report, policy=policy) for one in examined]
+        with self.database.transaction() as session:
+            rows = RunRepository(session).candidates(progress.run_id)
+            for row, one, decision in zip(rows, examined, decisions, strict=True):
+                row.report = {**one.report.to_json(), "asked": [asdict(item) for item in one.asked]}
+                row.decision = decision.to_json()
+        for candidate, one, decision in zip(material.candidates, examined, decisions, strict=True):
+            progress.event(
+                "candidate",
+                index=candidate.index,
+                strategy=candidate.strategy,
+                admitted=decision.admitted,
+                scores={kind: [score.right, score.asked] for kind, score in one.report.slices.items()},
+                kl=round(one.report.kl, 4),
+                failures=decision.failures,
+            )
+        return decisions
+
+    def _publish(
+        self, lesson: Lesson, material: Material, trained: Weights, *, best: int, won: Examined, progress: Progress
+    ) -> None:
+        learned = [fact for fact, share in won.report.fact_right.items() if share >= outcomes.LEARNED_SHARE]
+        kept = [fact for fact in lesson.kept_ids if fact not in material.superseded]
+        outcomes.keep_winner(self.database, lesson, material.candidates[best], learned=learned)
+        adapter = publishing.register(
+            self.database,
+            self.settings,
+            self.learner,
+            candidate=material.candidates[best],
+            space_id=lesson.space_id,
+            save=lambda folder: self.learner.lora.save(trained, best, folder),
+            fact_ids=[*learned, *kept],
+        )
+        progress.event("registered", version=adapter.version, digest=adapter.digest[:8])
+        self._bring_live(adapter, won.asked, progress)
+
+    def _resume_publishing(self, adapter: AdapterVersion, progress: Progress) -> None:
+        with self.database.read() as session:
+            candidates = RunRepository(session).candidates(adapter.run_id)
+        won = next(candidate for candidate in candidates if candidate.id == adapter.candidate_id)
+        asked = [Asked(**{**item, "answers": tuple(item["answers"])}) for item in (won.report or {}).get("asked", [])]
+        with progress.stage("publishing"):
+            self._bring_live(adapter, asked, progress)
+
+    def _bring_live(self, adapter: AdapterVersion, asked: Sequence[Asked], progress: Progress) -> None:
+        floor = self.settings.served_check_min_agreement
+        try:
+            publishing.load_everywhere(self.database, self.learner, self.engines, adapter, asked, floor=floor)
+            publishing.go_live(self.database, self.settings, adapter, reason="passed the gate")
+        except (Conflict, publishing.ServedAnswersDiffer, *publishing.REFUSALS) as error:
+            publishing.fail(self.database, adapter, error.message)
+            outcomes.end(self.database, adapter.run_id, to=RunStatus.REJECTED, error=error.message)
+            progress.event("rejected", reason=error.message)
+            return
+        outcomes.end(self.database, adapter.run_id, to=RunStatus.PUBLISHED, version=adapter.version)
+        progress.event("published", version=adapter.version)
+
+
+def gate_policy(settings: Settings) -> GatePolicy:
+    """The gate's thresholds from the settings `ENGRAM_GATE_*`."""
+    return GatePolicy(
+        min_reliability=settings.gate_min_reliability,
+        min_gain=settings.gate_min_gain,
+        max_retention_loss=settings.gate_max_retention_loss,
+        min_locality=settings.gate_min_locality,
+        max_false_recall=settings.gate_max_false_recall,
+        max_kl=settings.gate_max_kl,
+    )
+
+
+def _best(examined: Sequence[Examined], decisions: Sequence[GateDecision]) -> int | None:
+    admitted = [index for index, decision in enumerate(decisions) if decision.admitted]
+    return max(admitted, key=lambda index: quality(examined[index].report), default=None)

@@ -1,0 +1,120 @@
+"""Examine candidates: put probes to live version and candidates, and count what each got right.
+
+Answers are generated freely, never teacher-forced, and graded by containment of a gold answer.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from engram.gate import ProbeKind, ProbeReport, SliceScore
+from engram.grading import is_right
+from worker.learner import Learner
+from worker.self_edits import HeldOut
+from worker.training.stacked_lora import Weights, stack
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What to ask: probes of new and of earlier facts; `told` and `known_answers` keep false recall honest."""
+
+    new: Sequence[HeldOut]
+    earlier: Sequence[HeldOut]
+    told: frozenset[str]
+    known_answers: frozenset[str]
+    max_earlier: int = 24
+    max_controls: int = 24
+    max_never_told: int = 16
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question as it was put, and whether the answer counts as right."""
+
+    kind: str
+    question: str
+    answers: tuple[str, ...]
+    answer: str
+    right: bool
+    fact_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A candidate's report, and every answer behind it."""
+
+    report: ProbeReport
+    asked: tuple[Asked, ...]
+
+
+def examine(learner: Learner, live: Weights, candidates: Weights, examination: Examination) -> list[Examined]:
+    """Ask the live version and all candidates the same questions, in one batch."""
+    questions = _questions(learner, examination)
+    answers = learner.answer([item.question for item in questions], stack(live, candidates))
+    graded = [
+        [_grade(item, answer, learner, examination) for item, answer in zip(questions, given, strict=True)]
+        for given in answers
+    ]
+    divergence = learner.trainer.kl(candidates, learner.held_out_anchors())
+    finite = _finite(candidates)
+    return [
+        Examined(_report(asked, graded[0], kl=kl, finite=ok), tuple(asked))
+        for asked, kl, ok in zip(graded[1:], divergence, finite, strict=True)
+    ]
+
+
+def _questions(learner: Learner, examination: Examination) -> list[Asked]:
+    rng = random.Random(examination.seed)
+
+    def sample(items: Sequence[HeldOut], most: int) -> list[HeldOut]:
+        return rng.sample(list(items), min(most, len(items)))
+
+    new = [Asked(item.kind, item.question, item.answers, "", False, item.fact_id) for item in examination.new]
+    earlier = [
+        Asked(ProbeKind.RETENTION, item.question, item.answers, "", False, item.fact_id)
+        for item in sample(examination.earlier, examination.max_earlier)
+    ]
+    controls = learner.controls()
+    controls = rng.sample(controls, min(examination.max_controls, len(controls)))
+    never = learner.never_told(examination.told)
+    never = rng.sample(never, min(examination.max_never_told, len(never)))
+    return [
+        *new,
+        *earlier,
+        *(Asked(ProbeKind.LOCALITY, control.question, control.answers, "", False) for control in controls),
+        *(Asked(ProbeKind.FALSE_RECALL, question, (), "", False) for question in never),
+    ]
+
+
+def _grade(item: Asked, answer: str, learner: Learner, examination: Examination) -> Asked:
+    if item.kind == ProbeKind.FALSE_RECALL:
+        base_answer = learner.base_answer(item.question)
+        recalled = [known for known in examination.known_answers if is_right(answer, [known])]
+        right = all(is_right(base_answer, [known]) for known in recalled)
+    else:
+        right = is_right(answer, item.answers)
+    return Asked(item.kind, item.question, item.answers, answer, right, item.fact_id)
+
+
+def _report(asked: Sequence[Asked], live: Sequence[Asked], *, kl: float, finite: bool) -> ProbeReport:
+    slices: dict[str, SliceScore] = {}
+    for kind in dict.fromkeys(item.kind for item in asked):
+        pairs = [(item, before) for item, before in zip(asked, live, strict=True) if item.kind == kind]
+        slices[kind] = SliceScore(
+            len(pairs), sum(item.right for item, _ in pairs), sum(before.right for _, before in pairs)
+        )
+    new = [item for item in asked if item.fact_id and item.kind != ProbeKind.RETENTION]
+    facts = dict.fromkeys(item.fact_id for item in new if item.fact_id)
+    fact_right = {
+        fact: sum(i.right for i in new if i.fact_id == fact) / sum(i.fact_id == fact for i in new) for fact in facts
+    }
+    return ProbeReport(slices, kl=kl if math.isfinite(kl) else 99.0, fact_right=fact_right, finite=finite)
+
+
+def _finite(candidates: Weights) -> list[bool]:
+    finite_C = torch.stack([weight.isfinite().all(-1).all(-1) for weight in candidates.values()]).all(0)
+    return [bool(ok) for ok in finite_C]

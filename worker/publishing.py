@@ -1,0 +1,133 @@
+"""Publish a winning candidate: files in place, loaded everywhere, checked through vLLM, then live.
+
+Every step can run twice: after a kill at any moment the run finds the registered version and goes
+on from there.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from engram.artifacts import install, verify
+from engram.db import Database
+from engram.errors import AdapterRejected, EngramError
+from engram.grading import is_right
+from engram.lifecycle import AdapterStatus, advance_adapter
+from engram.models import AdapterVersion, Candidate
+from engram.promotion import make_live
+from engram.repositories import AdapterRepository, SpaceRepository
+from engram.settings import Settings
+from engram.vllm_client import AdapterLoadFailed, EngineClient
+from worker.author.client import at_once
+from worker.learner import PROBE_TOKENS, Learner
+from worker.probing import Asked
+
+log = structlog.get_logger()
+
+
+class ServedAnswersDiffer(EngramError):
+    """vLLM does not answer as the trainer's model did: the wrong weights are behind the name."""
+
+    code = "served_answers_differ"
+
+
+def register(
+    database: Database,
+    settings: Settings,
+    learner: Learner,
+    *,
+    candidate: Candidate,
+    space_id: str,
+    save: Callable[[Path], None],
+    fact_ids: Sequence[str],
+) -> AdapterVersion:
+    """Write, verify and move the files, then record the version. The digest is part of path and name."""
+    staging = settings.adapters_dir / ".staging" / candidate.id
+    shutil.rmtree(staging, ignore_errors=True)
+    save(staging)
+    digest = verify(staging, shape=learner.shape)
+    with database.transaction() as session:
+        space = SpaceRepository(session).by_id(space_id, lock=True)
+        adapters = AdapterRepository(session)
+        version = adapters.next_version(space_id)
+        path = settings.adapters_dir / space_id / f"v{version}-{digest[:8]}"
+        install(staging, path)
+        return adapters.register(space, candidate, version=version, path=str(path), digest=digest, fact_ids=fact_ids)
+
+
+def load_everywhere(
+    database: Database,
+    learner: Learner,
+    engines: Sequence[EngineClient],
+    adapter: AdapterVersion,
+    asked: Sequence[Asked],
+    *,
+    floor: float,
+) -> None:
+    """Load a registered version on every replica and see that it answers as the trainer's model did."""
+    verify(Path(adapter.path), shape=learner.shape, digest=adapter.digest)
+    for engine in engines:
+        engine.load(adapter.lora_name, adapter.path)
+    check_served(engines, adapter.lora_name, asked, floor=floor)
+    _advance(database, adapter, AdapterStatus.LOADED)
+
+
+def check_served(engines: Sequence[EngineClient], lora_name: str, asked: Sequence[Asked], *, floor: float) -> None:
+    """Ask each replica what the trainer's model got right. Raises ServedAnswersDiffer below `floor`."""
+    right = [item for item in asked if item.right and item.answers][:12]
+    for engine in engines:
+        answers = at_once(
+            lambda item, engine=engine: engine.chat(  # type: ignore[misc]
+                [{"role": "user", "content": item.question}], model=lora_name, max_tokens=PROBE_TOKENS
+            ),
+            right,
+        )
+        agreeing = sum(is_right(answer, item.answers) for answer, item in zip(answers, right, strict=True))
+        if agreeing < floor * len(right):
+            raise ServedAnswersDiffer(f"{engine.url} answers {agreeing} of {len(right)} probes as trained")
+
+
+def go_live(database: Database, settings: Settings, adapter: AdapterVersion, *, reason: str) -> None:
+    """Serve as canary for a while where that is set up, then flip the alias in one transaction."""
+    if settings.canary_share > 0 and settings.canary_s > 0:
+        _advance(database, adapter, AdapterStatus.CANARY)
+        _set_canary(database, adapter, adapter.version)
+        time.sleep(settings.canary_s)
+    with database.transaction() as session:
+        make_live(
+            session,
+            adapter.space_id,
+            adapter.version,
+            actor="worker",
+            action="publish",
+            reason=reason,
+            expected_live=adapter.parent_version,
+        )
+
+
+def fail(database: Database, adapter: AdapterVersion, reason: str) -> None:
+    """End a version that never went live, with its reason."""
+    with database.transaction() as session:
+        row = AdapterRepository(session).get(adapter.space_id, adapter.version)
+        space = SpaceRepository(session).by_id(adapter.space_id, lock=True)
+        if space.canary_version == adapter.version:
+            space.canary_version = None
+        advance_adapter(row, to=AdapterStatus.FAILED)
+        row.reason = reason
+    log.warning("adapter.failed", space=adapter.space_id, version=adapter.version, reason=reason)
+
+
+REFUSALS = (AdapterRejected, AdapterLoadFailed)
+
+
+def _advance(database: Database, adapter: AdapterVersion, to: AdapterStatus) -> None:
+    with database.transaction() as session:
+        advance_adapter(AdapterRepository(session).get(adapter.space_id, adapter.version), to=to)
+
+
+def _set_canary(database: Database, adapter: AdapterVersion, version: int | None) -> None:
+    with database.transaction() as session:
+        SpaceRepository(session).by_id(adapter.space_id, lock=True).canary_version = version

@@ -1,0 +1,51 @@
+"""Find work that the queue lost: row states are the truth, and a sweep rings again for what they show."""
+
+import shutil
+from datetime import timedelta
+
+import structlog
+
+from engram.db import Database
+from engram.lifecycle import FactStatus
+from engram.models.base import utc_now
+from engram.queue import Doorbell
+from engram.repositories import AdapterRepository, ChatRepository, FactRepository, RunRepository
+from engram.settings import Settings
+
+log = structlog.get_logger()
+
+
+def ring_for_unfinished(database: Database, doorbell: Doorbell, *, learn_automatically: bool) -> int:
+    """Ring for every message not yet extracted and every space with something to learn. Returns the rings."""
+    with database.read() as session:
+        messages = ChatRepository(session).awaiting_extraction()
+        spaces = {run.space_id for run in RunRepository(session).unfinished()}
+        spaces |= set(FactRepository(session).spaces_with(FactStatus.FORGETTING))
+        if learn_automatically:
+            spaces |= set(FactRepository(session).spaces_with(FactStatus.PENDING))
+    for message_id in messages:
+        doorbell.extract(message_id)
+    for space_id in sorted(spaces):
+        doorbell.learn(space_id)
+    return len(messages) + len(spaces)
+
+
+def release_orphaned_runs(database: Database, *, only_worker: bool, stale_s: float) -> None:
+    """Let the runs of a dead worker be claimed at once. With several workers only silent ones are dead."""
+    dead_since = utc_now() - timedelta(seconds=0 if only_worker else stale_s)
+    with database.transaction() as session:
+        for run in RunRepository(session).unfinished():
+            if run.heartbeat_at and run.heartbeat_at < dead_since:
+                run.heartbeat_at = utc_now() - timedelta(days=1)
+                log.info("run.released", run=run.id, stage=run.stage)
+
+
+def remove_stray_files(database: Database, settings: Settings) -> None:
+    """Delete adapter folders that no version names: what a kill left between the files and their row."""
+    shutil.rmtree(settings.adapters_dir / ".staging", ignore_errors=True)
+    with database.read() as session:
+        known = AdapterRepository(session).paths()
+    for folder in settings.adapters_dir.glob("sp_*/v*"):
+        if str(folder) not in known:
+            log.info("adapter.stray_removed", path=str(folder))
+            shutil.rmtree(folder)

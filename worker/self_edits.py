@@ -1,0 +1,175 @@
+"""Write self-edits: study notes about facts by several strategies, and the probes held out from them.
+
+The author writes, and what it wrote is checked: an answer must be a span of the statement, a
+reply must say it, the question must not give it away, and the author, asked the question with the
+statement before it, must find the same answer again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from engram.grading import is_right, normalise, token_f1
+from engram.similarity import is_near_copy
+from worker.author import tasks
+from worker.author.client import GREEDY, Author, Sampling, at_once
+from worker.author.tasks import Question
+
+_MIN_AGREEMENT = 0.5
+_MAX_PROBES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing to study: a prompt, and the answer to learn."""
+
+    fact_id: str
+    family: str
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A probe question of a fact and the answers that are right."""
+
+    fact_id: str
+    kind: str
+    question: str
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """All that the author wrote about one fact, checked."""
+
+    fact_id: str
+    questions: tuple[Question, ...]
+    rewrites: tuple[str, ...]
+    implications: tuple[Question, ...]
+    probes: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A kind of self-edit: which families of notes, and how they are trained on."""
+
+    name: str
+    families: tuple[str, ...]
+    learning_rate_factor: float = 1.0
+
+
+STRATEGIES = (
+    Strategy("self-qa", ("qa",)),
+    Strategy("rewrite", ("qa", "rewrite")),
+    Strategy("implications", ("qa", "rewrite", "implications"), learning_rate_factor=0.75),
+)
+
+
+def study(statement: str, fact_id: str, author: Author, *, seed: int) -> Study:
+    """Have the author write about one fact, everything side by side, and keep what passes the checks."""
+    qa_draws = [GREEDY, Sampling(0.7, seed + 1), Sampling(0.9, seed + 2), Sampling(1.0, seed + 3)]
+    probe_draws = [Sampling(0.5, seed + 11), Sampling(0.9, seed + 12)]
+    jobs = [(tasks.QA, draw) for draw in qa_draws] + [(tasks.PROBE, draw) for draw in probe_draws]
+    jobs += [(tasks.REWRITE, GREEDY), (tasks.REWRITE, Sampling(0.8, seed + 21)), (tasks.IMPLY, GREEDY)]
+    outputs = at_once(lambda job: author.write(job[0], statement, job[1]), jobs)
+    written = list(zip((task for task, _ in jobs), outputs, strict=True))
+    asked = _read(written, tasks.QA, fields=3)
+    probes = _read(written, tasks.PROBE, fields=2)
+    sound = _sound(statement, [*asked, *probes], author)
+    rewrites = [line for task, output in written if task == tasks.REWRITE for line in tasks.read_rewrites(output)]
+    return Study(
+        fact_id=fact_id,
+        questions=tuple(question for question in asked if question in sound),
+        rewrites=tuple(line for line in dict.fromkeys(rewrites) if is_true_to(line, statement)),
+        implications=tuple(
+            Question(item.question, item.answer, item.answer) for item in _read(written, tasks.IMPLY, fields=2)
+        ),
+        probes=tuple(question for question in probes if question in sound),
+    )
+
+
+def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[HeldOut]:
+    """The questions to hold out: those given with the fact, else the author's, as different as they come.
+
+    A probe must not nearly copy the first (greedy) question about a detail: that one is worth more
+    as a note. Each detail gets one before any gets a second.
+    """
+    if given:
+        return list(given)
+    pool = [probe for probe in written.probes if not _near_any(probe.question, _first_asked(written.questions))]
+    pool = pool or list(written.probes) or list(written.questions[1:2])
+    chosen: list[Question] = []
+    for round_number in range(2):
+        for probe in pool:
+            of_same = sum(normalise(probe.answer) == normalise(other.answer) for other in chosen)
+            fresh = not _near_any(probe.question, [other.question for other in chosen])
+            if of_same == round_number and fresh and len(chosen) < _MAX_PROBES:
+                chosen.append(probe)
+    return [HeldOut(written.fact_id, "generalization", probe.question, (probe.answer,)) for probe in chosen]
+
+
+def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -> list[Note]:
+    """The notes of one strategy; none asks what a probe asks in nearly the same words."""
+    held_out = [probe.question for probe in probes]
+    notes = [Note(written.fact_id, "qa", question.question, question.reply) for question in written.questions]
+    if "rewrite" in strategy.families:
+        topics = list(dict.fromkeys(question.answer for question in written.questions)) or ["that"]
+        notes += [
+            Note(written.fact_id, "rewrite", f"Tell me about {topics[index % len(topics)]}.", line)
+            for index, line in enumerate(written.rewrites)
+        ]
+    if "implications" in strategy.families:
+        notes += [Note(written.fact_id, "implications", item.question, item.reply) for item in written.implications]
+    unique = {(tuple(normalise(note.prompt)), tuple(normalise(note.answer))): note for note in reversed(notes)}
+    return [note for note in reversed(unique.values()) if not _near_any(note.prompt, held_out)]
+
+
+def is_checkable(question: Question, statement: str) -> bool:
+    """Whether the answer is a span of the statement, the reply says it, and the question does not."""
+    return (
+        is_right(statement, [question.answer])
+        and not is_right(question.question, [question.answer])
+        and (not question.reply or is_right(question.reply, [question.answer]))
+        and len(normalise(question.question)) >= 2
+    )
+
+
+def is_true_to(line: str, statement: str) -> bool:
+    """Whether a restatement brings in few words of its own: half of its longer words stand in the statement."""
+    words = [word for word in normalise(line) if len(word) > 3]
+    known = set(normalise(statement))
+    return bool(words) and sum(word in known for word in words) >= 0.5 * len(words)
+
+
+def _read(written: list[tuple[str, str]], task: str, *, fields: int) -> list[Question]:
+    questions = (
+        question
+        for written_for, output in written
+        if written_for == task
+        for question in tasks.read_questions(output, fields=fields)
+    )
+    return list({tuple(normalise(question.question)): question for question in reversed(list(questions))}.values())[
+        ::-1
+    ]
+
+
+def _sound(statement: str, questions: list[Question], author: Author) -> set[Question]:
+    """Questions whose answer the author finds again in the statement."""
+    checkable = [question for question in questions if is_checkable(question, statement)]
+    found = at_once(lambda question: author.answer(statement, question.question), checkable)
+    return {
+        question
+        for question, answer in zip(checkable, found, strict=True)
+        if token_f1(answer, [question.answer]) >= _MIN_AGREEMENT
+    }
+
+
+def _first_asked(questions: Sequence[Question]) -> list[str]:
+    first: dict[tuple[str, ...], str] = {}
+    for question in questions:
+        first.setdefault(tuple(normalise(question.answer)), question.question)
+    return list(first.values())
+
+
+def _near_any(question: str, others: Iterable[str]) -> bool:
+    return any(is_near_copy(question, other) for other in others)
