@@ -30,7 +30,7 @@ def why_not_a_fact(statement: str) -> str | None:
         return "this reads as an instruction to the assistant, not as a fact"
     if len(words) < 2:
         return "a single word states no fact"
-    if statement.rstrip().endswith("?") and statement.split()[0].lower() in _QUESTION_WORDS:
+    if statement.rstrip().endswith("?") and statement.split(maxsplit=1)[0].lower() in _QUESTION_WORDS:
         return "this is a question, not a statement"
     return None
 

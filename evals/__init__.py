@@ -1,0 +1,1 @@
+"""Measure Engram from outside: through its API, with questions it never trained on."""

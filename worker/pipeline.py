@@ -4,6 +4,7 @@ Stages: self_edits, training, probing, gate, publishing. What a stage produced i
 before the next begins, so a run that was killed goes on, or repeats the stage it was in.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -122,16 +123,18 @@ class Pipeline:
 
         def report(step: TrainingProgress) -> None:
             if step.step % REPORT_EVERY_STEPS == 0 or step.step == step.steps:
-                losses = [round(loss, 4) for loss in step.note_loss]
-                progress.event(
-                    "step", step=step.step, steps=step.steps, note_loss=losses, kl=[round(k, 4) for k in step.anchor_kl]
-                )
+                losses, kl = _finite(step.note_loss), _finite(step.anchor_kl)
+                progress.event("step", step=step.step, steps=step.steps, note_loss=losses, kl=kl)
 
         return self.learner.trainer.train(
             live,
             candidates,
             plan=plan,
-            rehearsal=[rows.row(note.prompt, note.answer) for note in lesson.rehearsal],
+            rehearsal=[
+                rows.row(note.prompt, note.answer)
+                for note in lesson.rehearsal
+                if note.fact_id not in material.superseded
+            ],
             anchors=self.learner.anchors(lesson.told | material.asked_words),
             on_step=report,
         )
@@ -174,9 +177,10 @@ class Pipeline:
         adapter = publishing.register(
             self.database,
             self.settings,
-            self.learner,
+            shape=self.learner.shape,
             candidate=material.candidates[best],
             space_id=lesson.space_id,
+            parent_version=lesson.parent_version,
             save=lambda folder: self.learner.lora.save(trained, best, folder),
             fact_ids=[*learned, *kept],
         )
@@ -189,18 +193,26 @@ class Pipeline:
         won = next(candidate for candidate in candidates if candidate.id == adapter.candidate_id)
         asked = [Asked(**{**item, "answers": tuple(item["answers"])}) for item in (won.report or {}).get("asked", [])]
         with progress.stage("publishing"):
-            self._bring_live(adapter, asked, progress)
+            if adapter.status in publishing.WAS_LIVE:  # killed after the flip, before its own end was stored
+                self._end_published(adapter, progress)
+            else:
+                self._bring_live(adapter, asked, progress)
 
     def _bring_live(self, adapter: AdapterVersion, asked: Sequence[Asked], progress: Progress) -> None:
         floor = self.settings.served_check_min_agreement
         try:
-            publishing.load_everywhere(self.database, self.learner, self.engines, adapter, asked, floor=floor)
+            publishing.load_everywhere(
+                self.database, self.engines, adapter, asked, shape=self.learner.shape, floor=floor
+            )
             publishing.go_live(self.database, self.settings, adapter, reason="passed the gate")
         except (Conflict, publishing.ServedAnswersDiffer, *publishing.REFUSALS) as error:
             publishing.fail(self.database, adapter, error.message)
             outcomes.end(self.database, adapter.run_id, to=RunStatus.REJECTED, error=error.message)
             progress.event("rejected", reason=error.message)
             return
+        self._end_published(adapter, progress)
+
+    def _end_published(self, adapter: AdapterVersion, progress: Progress) -> None:
         outcomes.end(self.database, adapter.run_id, to=RunStatus.PUBLISHED, version=adapter.version)
         progress.event("published", version=adapter.version)
 
@@ -215,6 +227,11 @@ def gate_policy(settings: Settings) -> GatePolicy:
         max_false_recall=settings.gate_max_false_recall,
         max_kl=settings.gate_max_kl,
     )
+
+
+def _finite(numbers: Sequence[float]) -> list[float | None]:
+    """Rounded, with null for what JSON cannot hold."""
+    return [round(number, 4) if math.isfinite(number) else None for number in numbers]
 
 
 def _best(examined: Sequence[Examined], decisions: Sequence[GateDecision]) -> int | None:

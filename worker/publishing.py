@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from engram.artifacts import install, verify
+from engram.artifacts import BaseShape, install, verify
 from engram.db import Database
 from engram.errors import AdapterRejected, EngramError
 from engram.grading import is_right
@@ -22,7 +22,7 @@ from engram.repositories import AdapterRepository, SpaceRepository
 from engram.settings import Settings
 from engram.vllm_client import AdapterLoadFailed, EngineClient
 from worker.author.client import at_once
-from worker.learner import PROBE_TOKENS, Learner
+from worker.learner import PROBE_TOKENS
 from worker.probing import Asked
 
 log = structlog.get_logger()
@@ -37,10 +37,11 @@ class ServedAnswersDiffer(EngramError):
 def register(
     database: Database,
     settings: Settings,
-    learner: Learner,
     *,
+    shape: BaseShape,
     candidate: Candidate,
     space_id: str,
+    parent_version: int,
     save: Callable[[Path], None],
     fact_ids: Sequence[str],
 ) -> AdapterVersion:
@@ -48,31 +49,40 @@ def register(
     staging = settings.adapters_dir / ".staging" / candidate.id
     shutil.rmtree(staging, ignore_errors=True)
     save(staging)
-    digest = verify(staging, shape=learner.shape)
+    digest = verify(staging, shape=shape)
     with database.transaction() as session:
         space = SpaceRepository(session).by_id(space_id, lock=True)
         adapters = AdapterRepository(session)
         version = adapters.next_version(space_id)
         path = settings.adapters_dir / space_id / f"v{version}-{digest[:8]}"
         install(staging, path)
-        return adapters.register(space, candidate, version=version, path=str(path), digest=digest, fact_ids=fact_ids)
+        return adapters.register(
+            space,
+            candidate,
+            version=version,
+            path=str(path),
+            digest=digest,
+            fact_ids=fact_ids,
+            parent_version=parent_version,
+        )
 
 
 def load_everywhere(
     database: Database,
-    learner: Learner,
     engines: Sequence[EngineClient],
     adapter: AdapterVersion,
     asked: Sequence[Asked],
     *,
+    shape: BaseShape,
     floor: float,
 ) -> None:
     """Load a registered version on every replica and see that it answers as the trainer's model did."""
-    verify(Path(adapter.path), shape=learner.shape, digest=adapter.digest)
+    verify(Path(adapter.path), shape=shape, digest=adapter.digest)
     for engine in engines:
         engine.load(adapter.lora_name, adapter.path)
     check_served(engines, adapter.lora_name, asked, floor=floor)
-    _advance(database, adapter, AdapterStatus.LOADED)
+    if adapter.status == AdapterStatus.REGISTERED:  # a run that goes on may find it canary already
+        _advance(database, adapter, AdapterStatus.LOADED)
 
 
 def check_served(engines: Sequence[EngineClient], lora_name: str, asked: Sequence[Asked], *, floor: float) -> None:
@@ -121,6 +131,7 @@ def fail(database: Database, adapter: AdapterVersion, reason: str) -> None:
 
 
 REFUSALS = (AdapterRejected, AdapterLoadFailed)
+WAS_LIVE = (AdapterStatus.LIVE, AdapterStatus.RETIRED)
 
 
 def _advance(database: Database, adapter: AdapterVersion, to: AdapterStatus) -> None:

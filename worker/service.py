@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from engram.db import Database
-from engram.errors import EngineUnavailable
+from engram.errors import EngineUnavailable, EngramError
 from engram.lifecycle import ExtractionStatus, FactStatus, advance_fact
 from engram.models.base import utc_now
 from engram.queue import Doorbell
@@ -46,6 +46,9 @@ class Worker:
         except EngineUnavailable as error:
             log.warning("extraction.waiting", message=message_id, reason=error.message)
             return  # the sweep rings again
+        except EngramError as error:
+            self._give_up(message_id, error.message)
+            return
         if self._store_facts(message_id, quotes):
             self.doorbell.learn(message.space_id)
 
@@ -64,6 +67,13 @@ class Worker:
                 self.pipeline.run(run_id)
         finally:
             self.learning.release()
+
+    def _give_up(self, message_id: str, reason: str) -> None:
+        """The engine refuses this message for good: end its extraction, or the sweep would ring for ever."""
+        with self.database.transaction() as session:
+            if message := ChatRepository(session).message(message_id):
+                message.extraction = ExtractionStatus.FAILED
+        log.error("extraction.failed", message=message_id, reason=reason)
 
     def _store_facts(self, message_id: str, quotes: Sequence[Quote]) -> bool:
         """Add the quotes to the ledger and mark the message done, in one transaction. True: something is to learn."""

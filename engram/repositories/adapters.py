@@ -43,13 +43,22 @@ class AdapterRepository:
         return (highest or 0) + 1
 
     def register(
-        self, space: Space, candidate: Candidate, *, version: int, path: str, digest: str, fact_ids: Iterable[str]
+        self,
+        space: Space,
+        candidate: Candidate,
+        *,
+        version: int,
+        path: str,
+        digest: str,
+        fact_ids: Iterable[str],
+        parent_version: int | None = None,
     ) -> AdapterVersion:
+        """`parent_version` is the version that it was trained from; by default the one that is live now."""
         adapter = AdapterVersion(
             id=new_id("ver"),
             space_id=space.id,
             version=version,
-            parent_version=space.live_version,
+            parent_version=space.live_version if parent_version is None else parent_version,
             status=AdapterStatus.REGISTERED.value,
             lora_name=lora_name(space.id, version, digest),
             path=path,

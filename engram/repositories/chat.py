@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from engram.ids import new_id
@@ -71,3 +71,7 @@ class ChatRepository:
         """Ids of user messages not yet extracted, oldest first."""
         query = select(Message.id).where(Message.extraction == ExtractionStatus.PENDING)
         return self.session.scalars(query.order_by(Message.id).limit(limit)).all()
+
+    def count_awaiting_extraction(self) -> int:
+        query = select(func.count()).where(Message.extraction == ExtractionStatus.PENDING)
+        return self.session.scalar(query) or 0

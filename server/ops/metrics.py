@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engram.db import Database
-from engram.repositories import FactRepository, RunRepository, SpaceRepository
+from engram.repositories import ChatRepository, FactRepository, RunRepository, SpaceRepository
 from server.engines import EnginePool
 
 _LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160)
@@ -53,8 +53,10 @@ class StateCollector(Collector):
             facts = FactRepository(session).count_by_status()
             runs = RunRepository(session).count_by_status()
             spaces = SpaceRepository(session).all()
+            waiting = ChatRepository(session).count_awaiting_extraction()
         yield _gauge("engram_facts", "Facts by status.", ["status"], {(name,): n for name, n in facts.items()})
         yield _gauge("engram_learning_runs", "Learning runs by status.", ["status"], {(s,): n for s, n in runs.items()})
+        yield GaugeMetricFamily("engram_messages_awaiting_extraction", "User messages not yet read.", value=waiting)
         live = {(space.tenant, space.name): space.live_version for space in spaces}
         yield _gauge("engram_live_version", "Live adapter version; 0 is the base.", ["tenant", "space"], live)
         ready = {(replica.url,): int(replica.ready) for replica in self._pool.replicas}

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from engram.artifacts import BaseShape
 from engram.hardware import choose_device, choose_dtype, has_nvidia_gpu, read_cpu_flags
@@ -51,12 +51,12 @@ class ResidentBase:
         return found
 
     @cached_property
-    def linear_shapes(self) -> dict[str, tuple[int, int]]:
+    def _linear_shapes(self) -> dict[str, tuple[int, int]]:
         return {name: (layer.in_features, layer.out_features) for name, layer in self.linear_layers().items()}
 
     def shape(self, max_rank: int) -> BaseShape:
         """What an adapter must fit (`engram.artifacts.verify`)."""
-        return BaseShape(self.linear_shapes, max_rank)
+        return BaseShape(self._linear_shapes, max_rank)
 
 
 def load_base(path: str | Path, settings: Settings) -> ResidentBase:
@@ -68,3 +68,10 @@ def load_base(path: str | Path, settings: Settings) -> ResidentBase:
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
     model.requires_grad_(False)
     return ResidentBase(model, AutoTokenizer.from_pretrained(path), str(path))
+
+
+def shape_of(path: str | Path, *, max_rank: int) -> BaseShape:
+    """What an adapter for the base at `path` must fit, without reading the base's weights."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
+    return ResidentBase(model, None, str(path)).shape(max_rank)

@@ -27,6 +27,7 @@ class StackedLoraLinear(nn.Module):
     def __init__(self, base: nn.Linear, scale: float) -> None:
         super().__init__()
         self.base = base
+        self.in_features, self.out_features = base.in_features, base.out_features
         self.scale = scale
         self.A: torch.Tensor | None = None  # [C, r, in]
         self.B: torch.Tensor | None = None  # [C, out, r]
