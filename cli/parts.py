@@ -37,6 +37,9 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "ENGRAM_PORT": str(settings.port),
         "ENGRAM_ENGINE_URLS": settings.engine_urls,
         "PYTHONUNBUFFERED": "1",
+        # Engine and trainer share the cores: a thread that waits must sleep, not spin.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "KMP_BLOCKTIME": "0",
     }
 
 

@@ -9,7 +9,7 @@ its words, not by its header alone.
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from engram.db import Database
 from engram.grading import is_right
 from engram.ids import new_id
 from engram.lifecycle import RunStatus
-from engram.models import Candidate
+from engram.models import AdapterVersion, Candidate
 from engram.repositories import AdapterRepository, RunRepository, SpaceRepository
 from engram.settings import Settings
 from engram.vllm_client import open_engines
@@ -114,8 +114,10 @@ def _swap(
     return flips, knowing
 
 
-def _publish(database: Database, settings: Settings, space_id: str, source: Path, facts: Any, *, number: int) -> int:
-    """A real publication of a copy of `source`, its weights zeroed when it shall know nothing."""
+def _publish(
+    database: Database, settings: Settings, taught: AdapterVersion, facts: Sequence[str], *, number: int
+) -> int:
+    """A real publication of a copy of `taught`, its weights zeroed when it shall know no `facts`."""
     with database.transaction() as session:
         run = RunRepository(session).queue(taught.space_id, facts, kind="swap")
         candidate = Candidate(
