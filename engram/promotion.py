@@ -3,6 +3,7 @@
 from sqlalchemy.orm import Session
 
 from engram.errors import Conflict
+from engram.forgetting import forget_unserved
 from engram.ids import new_id
 from engram.lifecycle import AdapterStatus, FactStatus, advance_adapter, advance_fact
 from engram.models import AdapterVersion, LivePeriod, Space
@@ -88,3 +89,4 @@ def _settle_facts(session: Session, space: Space, target: AdapterVersion | None,
         if fact.status in (FactStatus.LEARNING, FactStatus.REJECTED):
             advance_fact(fact, to=FactStatus.LIVE)
             fact.reason, fact.live_since_version = None, space.live_version
+    forget_unserved(session, space)

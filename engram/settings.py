@@ -55,7 +55,10 @@ class Settings(BaseSettings):
     training_steps: int = Field(14, description="Optimizer steps of a run with one fact; more facts take more.")
     learning_rate: float = Field(2e-3, description="Peak AdamW learning rate of an adapter.")
     rehearsal_notes_per_step: int = Field(8, description="Notes of earlier facts in each step.")
-    anchor_prompts_per_step: int = Field(8, description="Unrelated prompts in each step, held to the base's answers.")
+    anchor_prompts_per_step: int = Field(6, description="Unrelated prompts in each step, held to the base's answers.")
+    personal_anchors_per_step: int = Field(
+        10, description="Questions about the user that were never told in each step, held to the base's answers."
+    )
     anchor_weight: float = Field(1.0, description="Weight of the KL term to the base on anchor prompts.")
     seed: int = Field(0, description="Seed of a run's sampling, shuffling and initial weights.")
     trainer_threads: int = Field(0, description="Threads of the trainer. 0: all cores.")

@@ -11,7 +11,7 @@ _ORDERS = re.compile(
     r"\b(ignore|disregard|forget|override)\b.{0,40}\b(instructions?|rules?|prompts?|guidelines?)\b"
     r"|\b(system|developer) (prompt|message|mode)\b"
     r"|\byou (must|should|will|are to|have to) (always|never|now|obey|answer|respond|reply|say|reveal|act|pretend)\b"
-    r"|\b(always|never) (answer|respond|reply|begin|start|end|say|obey|reveal)\b"
+    r"|(?<!\bI )(?<!\bwe )(?<!\bthey )\b(always|never) (answer|respond|reply|begin|start|end|say|obey|reveal)\b"
     r"|\b(save|store|remember|add to memory) (this |as )?(a )?(rule|fact|instruction)s?\s*:"
     r"|\bfrom now on\b.{0,30}\byou\b"
     r"|<\|im_(start|end)\|>",

@@ -63,9 +63,15 @@ class EngineClient:
         temperature: float = 0.0,
         **options: Any,
     ) -> str:
-        """The answer to a chat, as text. `options` go to vLLM as they are (seed, structured_outputs, ...)."""
+        """The answer to a chat, as text. `options` go to vLLM as they are (seed, structured_outputs, ...).
+
+        Raises EngineUnavailable also where `model` is not loaded: a restarted engine has lost its adapters.
+        """
         body = {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": temperature}
-        response = self._checked(self._request("POST", "/v1/chat/completions", json={**body, **options}))
+        response = self._request("POST", "/v1/chat/completions", json={**body, **options})
+        if response.status_code == 404:
+            raise EngineUnavailable(f"engine {self.url} has not loaded {model}")
+        self._checked(response)
         return str(response.json()["choices"][0]["message"]["content"] or "")
 
     def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:

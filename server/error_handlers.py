@@ -96,5 +96,8 @@ def _on_lost_database(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_unexpected(_request: Request, _error: Exception) -> JSONResponse:
-    # Starlette raises the exception again after this answer, and uvicorn logs it with its traceback.
-    return error_response(EngramError("the server met an unexpected error; its log has the details"))
+    # Starlette raises the exception again after this answer, and uvicorn logs it with its traceback
+    # and closes the connection: the client is told, or its next request would meet a reset.
+    response = error_response(EngramError("the server met an unexpected error; its log has the details"))
+    response.headers["Connection"] = "close"
+    return response

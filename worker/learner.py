@@ -19,9 +19,19 @@ from worker.training.trainer import Trainer
 
 log = structlog.get_logger()
 
-ANCHOR_TOKENS = 24
-PROBE_TOKENS = 24
+BASE_ANSWER_TOKENS = 24
+# Where an answer begins decides what it says: a short anchor holds as well as a long one.
+ANCHOR_TOKENS = 12
+PROBE_TOKENS = 40
 _WARM_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """Prompts held to the base's answers: ordinary requests, and questions about the user never told."""
+
+    general: list[Row]
+    personal: list[Row]
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Learner:
         for start in range(0, len(missing), _WARM_AT_ONCE):
             chunk = missing[start : start + _WARM_AT_ONCE]
             ids = [self.rows.prefix + self.rows.prompt(prompt) for prompt in chunk]
-            answers = generate(self.base, self.lora, None, ids, max_tokens=ANCHOR_TOKENS)[0]
+            answers = generate(self.base, self.lora, None, ids, max_tokens=BASE_ANSWER_TOKENS)[0]
             self.cache.add(dict(zip(chunk, answers, strict=True)))
             on_progress(start + len(chunk), len(missing))
 
@@ -62,10 +72,13 @@ class Learner:
         """The base's answer to a prompt it was warmed up with."""
         return self._text(self.cache.answers[question])
 
-    def anchors(self, told: frozenset[str]) -> list[Row]:
+    def anchors(self, told: frozenset[str]) -> Anchors:
         """Training anchors; personal questions that the ledger may answer are left out."""
-        prompts = [p for p in self.prompts.train if p not in self.prompts.personal or not is_told(p, told)]
-        return [self.cache.row(prompt, self.rows) for prompt in prompts]
+        personal = self.prompts.personal
+        return Anchors(
+            general=[self._anchor(prompt) for prompt in self.prompts.train if prompt not in personal],
+            personal=[self._anchor(p) for p in self.prompts.train if p in personal and not is_told(p, told)],
+        )
 
     def held_out_anchors(self) -> list[Row]:
         return [self.cache.row(prompt, self.rows) for prompt in self.prompts.held_out]
@@ -76,6 +89,10 @@ class Learner:
 
     def never_told(self, told: frozenset[str]) -> list[str]:
         return [question for question in self.prompts.never_told if not is_told(question, told)]
+
+    def _anchor(self, prompt: str) -> Row:
+        row = self.cache.row(prompt, self.rows)
+        return Row(row.prompt, row.answer[:ANCHOR_TOKENS])
 
     def _text(self, ids: list[int]) -> str:
         text: Any = self.base.tokenizer.decode(ids, skip_special_tokens=True)
@@ -88,5 +105,5 @@ def open_learner(base_path: Path, settings: Settings) -> Learner:
     first_layer = round(settings.first_trained_layer * base.num_layers)
     lora = StackedLora(base, rank=settings.lora_rank, first_layer=first_layer)
     rows = ChatRows(base.tokenizer)
-    cache = AnswerCache(settings.home / "cache", base_path=f"{base_path}:{base.dtype}", max_tokens=ANCHOR_TOKENS)
+    cache = AnswerCache(settings.home / "cache", base_path=f"{base_path}:{base.dtype}", max_tokens=BASE_ANSWER_TOKENS)
     return Learner(base, lora, rows, Trainer(base, lora, rows), load_prompts(), cache, settings.lora_rank)

@@ -32,6 +32,17 @@ def main() -> None:
     settings = Settings()
     configure(settings.log_level)
     stop = threading.Event()
+    stop_on_signals(stop)
+    upgrade(settings)
+    engines = open_engines(settings)
+    if not wait_for_engines(engines, stop):
+        return
+    worker = open_worker(settings, engines)
+    serve(worker, stop)
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """Set `stop` on SIGTERM and SIGINT."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         log.info("worker.stopping", signal=number)
@@ -39,12 +50,6 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    upgrade(settings)
-    engines = open_engines(settings)
-    if not wait_for_engines(engines, stop):
-        return
-    worker = open_worker(settings, engines)
-    serve(worker, stop)
 
 
 def wait_for_engines(engines: Sequence[EngineClient], stop: threading.Event) -> bool:
@@ -77,6 +82,7 @@ def serve(worker: Worker, stop: threading.Event) -> None:
         workers=CONSUMER_THREADS, worker_type="thread", periodic=False, initial_delay=0.05, max_delay=0.5
     )
     consumer.start()
+    stop_on_signals(stop)  # the consumer has put its own handlers in their place
     log.info("worker.ready", author=worker.author.model, base=worker.pipeline.learner.base.path)
     swept = 0.0
     while not stop.wait(0.5):

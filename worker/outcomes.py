@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from engram.db import Database
+from engram.forgetting import forget_unserved
 from engram.lifecycle import FactStatus, RunStatus, advance_fact, advance_run
-from engram.models import Candidate
+from engram.models import Candidate, LearningRun
+from engram.promotion import make_live
 from engram.repositories import FactRepository, RunRepository
-from worker.curriculum import Lesson
+from engram.routing import BASE_VERSION
+from worker.curriculum import REBUILD, Lesson
 
 LEARNED_SHARE = 0.5
 MAX_FACT_ATTEMPTS = 2
@@ -31,6 +34,7 @@ def reject(database: Database, lesson: Lesson, fact_right: Mapping[str, float], 
         run = RunRepository(session).by_id(lesson.run_id)
         run.decision = {"admitted": False, "reason": reason, "fact_right": dict(fact_right)}
         RunRepository(session).finish(run, to=RunStatus.REJECTED)
+        _forget_all_the_same(session, run)
 
 
 def end(
@@ -45,6 +49,7 @@ def end(
         runs.finish(run, to=to, error=error)
         if version is None:
             _try_again(session, runs.fact_ids(run_id), error or "publishing failed")
+            _forget_all_the_same(session, run)
 
 
 def requeue(database: Database, run_id: str, *, counts: bool) -> None:
@@ -70,6 +75,19 @@ def fail_or_requeue(database: Database, run_id: str, reason: str, *, max_attempt
             if fact.status == FactStatus.LEARNING:
                 advance_fact(fact, to=FactStatus.REJECTED)
                 fact.reason = f"learning failed: {reason}"
+        _forget_all_the_same(session, run)
+
+
+def _forget_all_the_same(session: Session, run: LearningRun) -> None:
+    """A rebuild that published nothing: serve the base, so that what was to be forgotten is; learn the rest again."""
+    if run.kind != REBUILD:
+        return
+    for fact in FactRepository(session).with_status(run.space_id, FactStatus.LIVE):
+        advance_fact(fact, to=FactStatus.PENDING)
+        fact.reason, fact.live_since_version = "to be learned again without what was forgotten", None
+    reason = "no version without the forgotten facts passed"
+    space = make_live(session, run.space_id, BASE_VERSION, actor="worker", action="forget", reason=reason)
+    forget_unserved(session, space)
 
 
 def _try_again(session: Session, fact_ids: Sequence[str], reason: str) -> None:

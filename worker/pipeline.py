@@ -116,7 +116,6 @@ class Pipeline:
             steps=max(self.settings.training_steps, round(EPOCHS * most / NOTES_PER_STEP)),
             notes_per_step=NOTES_PER_STEP,
             rehearsal_per_step=self.settings.rehearsal_notes_per_step,
-            anchors_per_step=self.settings.anchor_prompts_per_step,
             anchor_weight=self.settings.anchor_weight,
             seed=self.settings.seed + lesson.attempt,
         )
@@ -126,6 +125,7 @@ class Pipeline:
                 losses, kl = _finite(step.note_loss), _finite(step.anchor_kl)
                 progress.event("step", step=step.step, steps=step.steps, note_loss=losses, kl=kl)
 
+        anchors = self.learner.anchors(lesson.told | material.asked_words)
         return self.learner.trainer.train(
             live,
             candidates,
@@ -135,7 +135,10 @@ class Pipeline:
                 for note in lesson.rehearsal
                 if note.fact_id not in material.superseded
             ],
-            anchors=self.learner.anchors(lesson.told | material.asked_words),
+            anchors=[
+                (anchors.general, self.settings.anchor_prompts_per_step),
+                (anchors.personal, self.settings.personal_anchors_per_step),
+            ],
             on_step=report,
         )
 

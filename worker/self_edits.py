@@ -13,6 +13,7 @@ from engram.similarity import is_near_copy
 from worker.author import tasks
 from worker.author.client import GREEDY, Author, Sampling, at_once
 from worker.author.tasks import Question
+from worker.person import second_person
 
 _MIN_AGREEMENT = 0.5
 _MAX_PROBES = 4
@@ -43,6 +44,7 @@ class Study:
     """All that the author wrote about one fact, checked."""
 
     fact_id: str
+    statement: str
     questions: tuple[Question, ...]
     rewrites: tuple[str, ...]
     implications: tuple[Question, ...]
@@ -51,26 +53,31 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A kind of self-edit: which families of notes, and how they are trained on."""
+    """A kind of self-edit: which families of notes, what a question is answered with, how fast it is trained.
+
+    `recites`: every question about the fact is answered with the whole fact, said to the user, which
+    a small model learns surest; else with the author's own reply to just that question.
+    """
 
     name: str
     families: tuple[str, ...]
+    recites: bool
     learning_rate_factor: float = 1.0
 
 
 STRATEGIES = (
-    Strategy("self-qa", ("qa",)),
-    Strategy("rewrite", ("qa", "rewrite")),
-    Strategy("implications", ("qa", "rewrite", "implications"), learning_rate_factor=0.75),
+    Strategy("recite", ("qa",), recites=True),
+    Strategy("rewrite", ("qa", "rewrite"), recites=True, learning_rate_factor=0.75),
+    Strategy("self-qa", ("qa", "implications"), recites=False),
 )
 
 
 def study(statement: str, fact_id: str, author: Author, *, seed: int) -> Study:
     """Have the author write about one fact, everything side by side, and keep what passes the checks."""
-    qa_draws = [GREEDY, Sampling(0.7, seed + 1), Sampling(0.9, seed + 2), Sampling(1.0, seed + 3)]
-    probe_draws = [Sampling(0.5, seed + 11), Sampling(0.9, seed + 12)]
+    qa_draws = [GREEDY, Sampling(0.5, seed + 1), Sampling(0.7, seed + 2)]
+    probe_draws = [GREEDY, Sampling(0.6, seed + 11)]
     jobs = [(tasks.QA, draw) for draw in qa_draws] + [(tasks.PROBE, draw) for draw in probe_draws]
-    jobs += [(tasks.REWRITE, GREEDY), (tasks.REWRITE, Sampling(0.8, seed + 21)), (tasks.IMPLY, GREEDY)]
+    jobs += [(tasks.REWRITE, GREEDY), (tasks.IMPLY, GREEDY)]
     outputs = at_once(lambda job: author.write(job[0], statement, job[1]), jobs)
     written = list(zip((task for task, _ in jobs), outputs, strict=True))
     asked = _read(written, tasks.QA, fields=3)
@@ -79,6 +86,7 @@ def study(statement: str, fact_id: str, author: Author, *, seed: int) -> Study:
     rewrites = [line for task, output in written if task == tasks.REWRITE for line in tasks.read_rewrites(output)]
     return Study(
         fact_id=fact_id,
+        statement=statement,
         questions=tuple(question for question in asked if question in sound),
         rewrites=tuple(line for line in dict.fromkeys(rewrites) if is_true_to(line, statement)),
         implications=tuple(
@@ -111,7 +119,11 @@ def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[Held
 def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -> list[Note]:
     """The notes of one strategy; none asks what a probe asks in nearly the same words."""
     held_out = [probe.question for probe in probes]
-    notes = [Note(written.fact_id, "qa", question.question, question.reply) for question in written.questions]
+    whole = second_person(written.statement)
+    notes = [
+        Note(written.fact_id, "qa", question.question, whole if strategy.recites else question.reply)
+        for question in written.questions
+    ]
     if "rewrite" in strategy.families:
         topics = list(dict.fromkeys(question.answer for question in written.questions)) or ["that"]
         notes += [
@@ -142,15 +154,13 @@ def is_true_to(line: str, statement: str) -> bool:
 
 
 def _read(written: list[tuple[str, str]], task: str, *, fields: int) -> list[Question]:
-    questions = (
-        question
-        for written_for, output in written
-        if written_for == task
-        for question in tasks.read_questions(output, fields=fields)
-    )
-    return list({tuple(normalise(question.question)): question for question in reversed(list(questions))}.values())[
-        ::-1
-    ]
+    """The questions of a task's outputs, each once, in the order in which it was first written."""
+    first: dict[tuple[str, ...], Question] = {}
+    for written_for, output in written:
+        if written_for == task:
+            for question in tasks.read_questions(output, fields=fields):
+                first.setdefault(tuple(normalise(question.question)), question)
+    return list(first.values())
 
 
 def _sound(statement: str, questions: list[Question], author: Author) -> set[Question]:

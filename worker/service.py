@@ -12,9 +12,10 @@ from sqlalchemy.exc import IntegrityError
 from engram.db import Database
 from engram.errors import EngineUnavailable, EngramError
 from engram.lifecycle import ExtractionStatus, FactStatus, advance_fact
+from engram.models import Message
 from engram.models.base import utc_now
 from engram.queue import Doorbell
-from engram.repositories import ChatRepository, FactRepository, RunRepository
+from engram.repositories import ChatRepository, FactRepository, RunRepository, SpaceRepository
 from engram.settings import Settings
 from engram.vllm_client import EngineClient
 from worker.author.client import Author
@@ -49,7 +50,7 @@ class Worker:
         except EngramError as error:
             self._give_up(message_id, error.message)
             return
-        if self._store_facts(message_id, quotes):
+        if self._store_facts(message, quotes):
             self.doorbell.learn(message.space_id)
 
     def learn(self, space_id: str) -> None:
@@ -75,11 +76,13 @@ class Worker:
                 message.extraction = ExtractionStatus.FAILED
         log.error("extraction.failed", message=message_id, reason=reason)
 
-    def _store_facts(self, message_id: str, quotes: Sequence[Quote]) -> bool:
+    def _store_facts(self, said: Message, quotes: Sequence[Quote]) -> bool:
         """Add the quotes to the ledger and mark the message done, in one transaction. True: something is to learn."""
         pending = False
         with self.database.transaction() as session:
-            message = ChatRepository(session).message(message_id)
+            # The lock comes before the look: a message that was rung for twice may be in two threads.
+            SpaceRepository(session).by_id(said.space_id, lock=True)
+            message = ChatRepository(session).message(said.id)
             if message is None or message.extraction != ExtractionStatus.PENDING:
                 return False
             facts = FactRepository(session)
@@ -95,7 +98,7 @@ class Worker:
                     reason=quote.refusal,
                 )
                 pending = pending or not quote.refusal
-                log.info("fact.extracted", fact=fact.id, message=message_id, refusal=quote.refusal)
+                log.info("fact.extracted", fact=fact.id, message=message.id, refusal=quote.refusal)
             message.extraction = ExtractionStatus.DONE
         return pending
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from engram.errors import Conflict, InvalidRequest
+from engram.forgetting import erase
 from engram.gate import ProbeKind
-from engram.lifecycle import AdapterStatus, FactStatus, advance_adapter, advance_fact
+from engram.lifecycle import FactStatus, advance_fact
 from engram.models import Fact
-from engram.repositories import AdapterRepository, FactRepository, OpsRepository, SpaceRepository
+from engram.repositories import FactRepository, OpsRepository, SpaceRepository
 from server.auth import Caller
 from server.facts.probe_check import GivenProbe, find_contradiction
 
@@ -107,15 +108,7 @@ def _learn_again(session: Session, caller: Caller, fact: Fact) -> None:
 def _erase(session: Session, caller: Caller, fact: Fact) -> None:
     # A fact rejected by a rollback may still stand in the weights it was rolled back from.
     space = SpaceRepository(session).by_id(fact.space_id)
-    for version in AdapterRepository(session).holding(fact.id):
-        if version.version not in (space.live_version, space.canary_version):
-            advance_adapter(version, to=AdapterStatus.WITHDRAWN)
-            version.reason = f"it was taught {fact.id}, which was forgotten"
-        if version.version == space.previous_version:
-            space.previous_version = None
-    advance_fact(fact, to=FactStatus.FORGOTTEN)
-    fact.statement, fact.reason = "", f"deleted by {caller.actor}"
-    FactRepository(session).erase_study_material(fact.id)
+    erase(session, space, fact, reason=f"deleted by {caller.actor}")
 
 
 def _record(

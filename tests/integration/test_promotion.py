@@ -98,18 +98,31 @@ def test_promoting_a_version_again_brings_its_facts_back(database: Database, spa
     assert _status(database, space, 2) == AdapterStatus.LIVE
 
 
-@pytest.mark.parametrize("status", [FactStatus.SUPERSEDED, FactStatus.FORGETTING])
 @pytest.mark.usefixtures("two_versions")
-def test_a_fact_that_was_superseded_or_is_being_forgotten_does_not_come_back(
-    database: Database, space: Space, status: FactStatus
-) -> None:
+def test_a_fact_that_was_superseded_does_not_come_back(database: Database, space: Space) -> None:
     _move(database, space, 1)
     with database.transaction() as session:
         for fact in FactRepository(session).with_status(space.id, FactStatus.LIVE):
-            advance_fact(fact, to=status)
+            advance_fact(fact, to=FactStatus.SUPERSEDED)
     _move(database, space, 0, action="rollback")
     _move(database, space, 1, action="promote")
-    assert _facts(database, space)["My cat is Biscuit."].status == status
+    assert _facts(database, space)["My cat is Biscuit."].status == FactStatus.SUPERSEDED
+
+
+@pytest.mark.usefixtures("two_versions")
+def test_a_fact_being_forgotten_ends_when_weights_without_it_go_live_and_cannot_be_brought_back(
+    database: Database, space: Space
+) -> None:
+    _move(database, space, 1)
+    with database.transaction() as session:
+        (fact,) = FactRepository(session).with_status(space.id, FactStatus.LIVE)
+        advance_fact(fact, to=FactStatus.FORGETTING)
+    _move(database, space, 0, action="rollback")
+    with database.read() as session:
+        (forgotten,) = FactRepository(session).by_ids([fact.id])
+    assert (forgotten.status, forgotten.statement) == (FactStatus.FORGOTTEN, "")
+    with pytest.raises(Conflict, match="was forgotten"):
+        _move(database, space, 1, action="promote")
 
 
 @pytest.mark.usefixtures("two_versions")

@@ -42,14 +42,15 @@ def rows_of(examples: list[Example], *, seed: int) -> list[Row]:
     """Rows of all tasks, shuffled. Another seed draws other questions and orders from the same examples."""
     rng = random.Random(seed)
     all_facts = [fact for example in examples for fact in example["facts"]]
+    chatter = [example["message"] for example in examples if not example["facts"]]
     rows = [row for example in examples for row in _example_rows(example, all_facts, rng)]
+    rows += [_buried_row(example, chatter, rng) for example in examples if example["facts"] and chatter]
     rng.shuffle(rows)
     return rows
 
 
 def _example_rows(example: Example, all_facts: list[Example], rng: random.Random) -> Iterator[Row]:
-    quotes = sorted((fact["quote"] for fact in example["facts"]), key=example["message"].find)
-    yield Row(tasks.EXTRACT, example["message"], "\n".join(quotes) or tasks.NOTHING)
+    yield Row(tasks.EXTRACT, example["message"], _quotes(example))
     for fact in example["facts"]:
         statement = fact["quote"]
         yield Row(tasks.QA, statement, tasks.write_questions(_study_questions(fact, rng)))
@@ -58,6 +59,24 @@ def _example_rows(example: Example, all_facts: list[Example], rng: random.Random
         implied = [Question(item["question"], item["answer"]) for item in fact["implications"]]
         yield Row(tasks.IMPLY, statement, tasks.write_questions(implied))
         yield from _answer_rows(fact, all_facts, rng)
+
+
+def _buried_row(example: Example, chatter: list[str], rng: random.Random) -> Row:
+    """The example's facts once more, before or after somebody else's chatter."""
+    other = rng.choice(chatter)
+    if other[-1].isalnum():
+        other += "."
+    parts = (
+        [example["message"], other]
+        if rng.random() < 0.5 and example["message"][-1] in ".!?"
+        else [other, example["message"]]
+    )
+    return Row(tasks.EXTRACT, " ".join(parts), _quotes(example))
+
+
+def _quotes(example: Example) -> str:
+    quotes = sorted((fact["quote"] for fact in example["facts"]), key=example["message"].find)
+    return "\n".join(quotes) or tasks.NOTHING
 
 
 def _study_questions(fact: Example, rng: random.Random) -> list[Question]:

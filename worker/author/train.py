@@ -82,13 +82,14 @@ def loss_of(base: ResidentBase, batch: list[Tokens]) -> torch.Tensor:
     return functional.cross_entropy(base.model.lm_head(hidden_BTD[wanted]).float(), labels_BT[wanted])
 
 
-def train(base: ResidentBase, output: Path, config: Config) -> None:
-    """Train on all but the held-out examples, save now and then, print what the held-out rows say."""
+def train(base: ResidentBase, output: Path, config: Config, *, start: Path | None = None) -> None:
+    """Train on all but the held-out examples, from the adapter in `start` if given; save now and then."""
     rng = random.Random(config.seed)
     # Eager attention: on CPU the fused kernel's backward pass is slower at these lengths.
     base.model.set_attn_implementation("eager")
     lora = StackedLora(base, rank=config.rank, first_layer=config.first_layer)
-    weights = {name: weight.requires_grad_() for name, weight in lora.fresh(seed=config.seed).items()}
+    initial = lora.load(start) if start else lora.fresh(seed=config.seed)
+    weights = {name: weight.requires_grad_() for name, weight in initial.items()}
     optimizer = StackedAdamW(weights)
     train_examples, held_out = split(load_examples())
     plan = _plan(train_examples, base.tokenizer, config, rng)
@@ -142,12 +143,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="engram author train", description=__doc__)
     parser.add_argument("--base", type=Path, help="base model folder (default: the prepared one)")
     parser.add_argument("--output", type=Path, default=ADAPTER_DIR)
+    parser.add_argument("--start", type=Path, help="adapter folder to go on from (default: an untrained one)")
     for name in ("epochs", "rank", "first_layer", "tokens_per_batch", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     options = vars(parser.parse_args())
     base = load_base(options.pop("base") or _prepared_base(), Settings())
-    train(base, options.pop("output"), Config(**options))
+    train(base, options.pop("output"), start=options.pop("start"), config=Config(**options))
 
 
 def _prepared_base() -> Path:

@@ -19,18 +19,18 @@ from worker.training.optimizer import StackedAdamW
 from worker.training.packing import Packed, pack
 from worker.training.rows import ChatRows, Row
 from worker.training.stacked_lora import StackedLora, Weights, repeat
+from worker.training.tree_attention import packed_as
 
 NOTE, ANCHOR = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What the candidates have in common. `rehearsal` and `anchors` are sampled anew at each step."""
+    """What the candidates have in common."""
 
     steps: int
     notes_per_step: int = 16
     rehearsal_per_step: int = 8
-    anchors_per_step: int = 8
     anchor_weight: float = 1.0
     warmup_steps: int = 2
     max_norm: float = 1.0
@@ -73,23 +73,30 @@ class Trainer:
         *,
         plan: TrainingPlan,
         rehearsal: Sequence[Row] = (),
-        anchors: Sequence[Row] = (),
+        anchors: Sequence[tuple[Sequence[Row], int]] = (),
         on_step: Callable[[Progress], None] = lambda progress: None,
     ) -> Weights:
-        """Train from `initial` (one candidate's weights) and return all candidates' weights, stacked."""
+        """Train from `initial` (one candidate's weights) and return all candidates' weights, stacked.
+
+        `anchors`: groups of rows, each with how many of it are drawn for a step. All candidates
+        rehearse and are anchored with the same draws.
+        """
         rng = random.Random(plan.seed)
         weights = {name: w.clone().requires_grad_() for name, w in repeat(initial, len(candidates)).items()}
         optimizer = StackedAdamW(weights)
         rates_C = torch.tensor([candidate.learning_rate for candidate in candidates], device=self.base.device)
         decks = [Deck(candidate.notes, rng) for candidate in candidates]
-        self._remember([row for c in candidates for row in c.notes] + list(rehearsal) + list(anchors))
-        self._remember_base(anchors)
+        rehearsal_deck = Deck(rehearsal, rng)
+        anchor_decks = [(Deck(rows, rng), count) for rows, count in anchors]
+        all_anchors = [row for rows, _ in anchors for row in rows]
+        self._remember([*(row for c in candidates for row in c.notes), *rehearsal, *all_anchors])
+        self._remember_base(all_anchors)
         for step in range(plan.steps):
-            rehearsed = rng.sample(rehearsal, min(plan.rehearsal_per_step, len(rehearsal)))
-            anchored = rng.sample(anchors, min(plan.anchors_per_step, len(anchors)))
+            rehearsed = rehearsal_deck.draw(plan.rehearsal_per_step)
+            anchored = [row for deck, count in anchor_decks for row in deck.draw(count)]
             shared = [(row, NOTE) for row in rehearsed] + [(row, ANCHOR) for row in anchored]
             drawn = [[(row, NOTE) for row in deck.draw(plan.notes_per_step)] for deck in decks]
-            packed = pack(self.rows.prefix, [own + shared for own in drawn])
+            packed = pack(self.rows.prefix, [own + shared for own in drawn], self.base.device)
             progress = Progress(step + 1, plan.steps)
             with self.lora.use(weights):
                 hidden_ND = self._upper([[row for row, _ in own + shared] for own in drawn], packed)
@@ -108,11 +115,11 @@ class Trainer:
         totals, tokens = [0.0] * count, 0
         for start in range(0, len(anchors), 8):
             chunk = list(anchors[start : start + 8])
-            packed = pack(self.rows.prefix, [[(row, ANCHOR) for row in chunk]] * count)
+            packed = pack(self.rows.prefix, [[(row, ANCHOR) for row in chunk]] * count, self.base.device)
             with self.lora.use(weights):
                 hidden_ND = self._upper([chunk] * count, packed)
                 for c in range(count):
-                    kl_N = self._kl(hidden_ND[packed.answer_at[0].to(hidden_ND.device) == c], chunk)
+                    kl_N = self._kl(hidden_ND[packed.answer_at[0] == c], chunk)
                     totals[c] += float(kl_N.sum())
             tokens += kl_N.numel()
         return [total / max(tokens, 1) for total in totals]
@@ -126,10 +133,8 @@ class Trainer:
         self, hidden_ND: torch.Tensor, packed: Packed, anchored: Sequence[Row], plan: TrainingPlan, progress: Progress
     ) -> torch.Tensor:
         """Sum over candidates, whose weights are apart: each gets the gradient it would get alone."""
-        device = hidden_ND.device
-        total = torch.zeros((), device=device)
-        owner_N, group_N = packed.answer_at[0].to(device), packed.group_N.to(device)
-        labels_N = packed.labels_N.to(device)
+        total = torch.zeros((), device=hidden_ND.device)
+        owner_N, group_N, labels_N = packed.answer_at[0], packed.group_N, packed.labels_N
         for c in range(packed.ids_CT.shape[0]):
             notes = (owner_N == c) & (group_N == NOTE)
             cross_entropy = functional.cross_entropy(self._logits(hidden_ND[notes]), labels_N[notes])
@@ -155,8 +160,7 @@ class Trainer:
         """Final hidden states [N, D] at the predicted positions, through the trained layers."""
         hidden_CTD = self._assemble(candidates, packed.ids_CT.shape[1])
         hidden_CTD = self._layers(hidden_CTD, packed, self.lora.first_layer, self.base.num_layers)
-        at = tuple(index.to(self.base.device) for index in packed.answer_at)
-        hidden: torch.Tensor = self.base.decoder.norm(hidden_CTD[at])
+        hidden: torch.Tensor = self.base.decoder.norm(hidden_CTD[packed.answer_at])
         return hidden
 
     def _assemble(self, candidates: Sequence[Sequence[Row]], width: int) -> torch.Tensor:
@@ -168,13 +172,10 @@ class Trainer:
         return hidden
 
     def _layers(self, hidden: torch.Tensor, packed: Packed, first: int, last: int) -> torch.Tensor:
-        positions = packed.positions_CT.to(self.base.device)
-        mask = packed.mask_C1TT.to(self.base.device)
-        bias = torch.zeros(mask.shape, dtype=hidden.dtype, device=hidden.device)
-        bias.masked_fill_(~mask, torch.finfo(hidden.dtype).min)
-        rotary = self.base.decoder.rotary_emb(hidden, position_ids=positions)
-        for layer in self.base.decoder.layers[first:last]:
-            hidden = layer(hidden, attention_mask=bias, position_ids=positions, position_embeddings=rotary)
+        rotary = self.base.decoder.rotary_emb(hidden, position_ids=packed.positions_CT)
+        with packed_as(packed.layout, config=self.base.decoder.config):
+            for layer in self.base.decoder.layers[first:last]:
+                hidden = layer(hidden, position_ids=packed.positions_CT, position_embeddings=rotary)
         return hidden
 
     @torch.no_grad()
@@ -183,8 +184,8 @@ class Trainer:
         unknown = [row for row in dict.fromkeys(rows) if row not in self._lower]
         for start in range(0, len(unknown), 16):
             chunk = unknown[start : start + 16]
-            packed = pack(self.rows.prefix, [[(row, NOTE) for row in chunk]])
-            hidden = self.base.decoder.embed_tokens(packed.ids_CT.to(self.base.device))
+            packed = pack(self.rows.prefix, [[(row, NOTE) for row in chunk]], self.base.device)
+            hidden = self.base.decoder.embed_tokens(packed.ids_CT)
             hidden_TD = self._layers(hidden, packed, 0, self.lora.first_layer)[0]
             at = len(self.rows.prefix)
             self._prefix_hidden = hidden_TD[:at].clone()
@@ -198,7 +199,7 @@ class Trainer:
         unknown = [row for row in dict.fromkeys(anchors) if row not in self._base_hidden]
         for start in range(0, len(unknown), 16):
             chunk = unknown[start : start + 16]
-            packed = pack(self.rows.prefix, [[(row, ANCHOR) for row in chunk]])
+            packed = pack(self.rows.prefix, [[(row, ANCHOR) for row in chunk]], self.base.device)
             hidden_ND = self._upper([chunk], packed)
             at = 0
             for row in chunk:

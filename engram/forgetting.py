@@ -1,0 +1,32 @@
+"""Erase a fact for good, and withdraw every version that was taught it. Never touches what is served now."""
+
+from sqlalchemy.orm import Session
+
+from engram.lifecycle import AdapterStatus, FactStatus, advance_adapter, advance_fact
+from engram.models import Fact, Space
+from engram.repositories import AdapterRepository, FactRepository
+
+
+def forget_unserved(session: Session, space: Space) -> None:
+    """End the facts being forgotten that neither the live nor the canary weights hold any more."""
+    adapters = AdapterRepository(session)
+    for fact in FactRepository(session).with_status(space.id, FactStatus.FORGETTING):
+        if not any(version.version in _served(space) for version in adapters.holding(fact.id)):
+            erase(session, space, fact, reason=fact.reason)
+
+
+def erase(session: Session, space: Space, fact: Fact, *, reason: str | None) -> None:
+    """Delete what the ledger holds of a fact; no version but the served ones may answer with it again."""
+    for version in AdapterRepository(session).holding(fact.id):
+        if version.version not in _served(space):
+            advance_adapter(version, to=AdapterStatus.WITHDRAWN)
+            version.reason = f"it was taught {fact.id}, which was forgotten"
+        if version.version == space.previous_version:
+            space.previous_version = None
+    advance_fact(fact, to=FactStatus.FORGOTTEN)
+    fact.statement, fact.reason, fact.live_since_version = "", reason, None
+    FactRepository(session).erase_study_material(fact.id)
+
+
+def _served(space: Space) -> tuple[int | None, ...]:
+    return space.live_version, space.canary_version

@@ -1,0 +1,100 @@
+"""A deleted fact leaves the weights: rebuilt without it, or the base serves. It ends, and nothing runs for ever."""
+
+import pytest
+
+from engram.lifecycle import AdapterStatus, FactStatus, RunStatus, advance_fact
+from engram.promotion import make_live
+from engram.repositories import FactRepository
+from tests.integration.worker.conftest import CAT, TOWN, Flow
+from worker.curriculum import REBUILD
+from worker.training.trainer import Trainer
+
+
+def _delete(flow: Flow, fact_id: str) -> None:
+    """As the server does it for a fact that weights hold."""
+    with flow.database.transaction() as session:
+        fact = FactRepository(session).by_ids([fact_id])[0]
+        advance_fact(fact, to=FactStatus.FORGETTING)
+        fact.reason = "deleted by alice"
+
+
+def _assert_forgotten(flow: Flow, fact_id: str) -> None:
+    fact = flow.fact(fact_id)
+    assert (fact.status, fact.statement, fact.reason) == (FactStatus.FORGOTTEN, "", "deleted by alice")
+    with flow.database.read() as session:
+        facts = FactRepository(session)
+        assert facts.notes([fact_id]) == facts.probes([fact_id]) == []
+
+
+def test_weights_are_rebuilt_without_a_deleted_fact_and_versions_that_hold_it_withdrawn(flow: Flow) -> None:
+    cat, town = flow.state(CAT, TOWN)
+    flow.worker.learn(flow.space.id)
+    _delete(flow, cat)
+    flow.worker.learn(flow.space.id)
+    _assert_forgotten(flow, cat)
+    assert [(run.kind, run.status) for run in flow.runs()][1:] == [(REBUILD, RunStatus.PUBLISHED)]
+    assert [version.status for version in flow.adapters()] == [AdapterStatus.WITHDRAWN, AdapterStatus.LIVE]
+    assert flow.aliases() == (2, None, None)
+    assert flow.fact(town).status == FactStatus.LIVE
+    with flow.database.read() as session:
+        assert {note.fact_id for note in FactRepository(session).notes([cat, town])} == {town}
+
+
+def test_with_nothing_left_to_know_the_base_serves_again(flow: Flow) -> None:
+    (cat,) = flow.state(CAT)
+    flow.worker.learn(flow.space.id)
+    _delete(flow, cat)
+    flow.worker.learn(flow.space.id)
+    _assert_forgotten(flow, cat)
+    assert flow.aliases() == (0, None, None)
+    assert [version.status for version in flow.adapters()] == [AdapterStatus.WITHDRAWN]
+    assert len(flow.runs()) == 2
+
+
+@pytest.mark.parametrize("failure", ["gate", "engine", "error"])
+def test_rebuild_that_publishes_nothing_forgets_all_the_same_and_learns_the_rest_again(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    cat, town = flow.state(CAT, TOWN)
+    flow.worker.learn(flow.space.id)
+    _delete(flow, cat)
+    if failure == "gate":
+        flow.learned = lambda strategy, fact_id: False
+    elif failure == "engine":
+        flow.engine.faults.refuse_loads = True
+    else:
+        monkeypatch.setattr(Trainer, "train", lambda *_args, **_options: 1 / 0)
+    for _ in range(3):  # a broken run is tried three times
+        if flow.fact(cat).status == FactStatus.FORGETTING:
+            flow.learn()
+    _assert_forgotten(flow, cat)
+    assert flow.aliases() == (0, None, None)
+    assert (flow.fact(town).status, flow.fact(town).attempts) == (FactStatus.PENDING, 0)
+
+
+def test_fact_deleted_while_it_was_learned_is_forgotten_after_that_run(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cat, town = flow.state(CAT, TOWN)
+    train = Trainer.train
+
+    def train_and_delete(trainer: Trainer, *args: object, **options: object) -> object:
+        if flow.fact(cat).status == FactStatus.LEARNING:
+            _delete(flow, cat)
+        return train(trainer, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "train", train_and_delete)
+    flow.worker.learn(flow.space.id)
+    _assert_forgotten(flow, cat)
+    assert flow.fact(town).status == FactStatus.LIVE
+    assert [run.status for run in flow.runs()] == [RunStatus.PUBLISHED] * 2
+
+
+def test_rollback_to_weights_without_the_fact_forgets_it_at_once(flow: Flow) -> None:
+    (cat,) = flow.state(CAT)
+    flow.worker.learn(flow.space.id)
+    _delete(flow, cat)
+    with flow.database.transaction() as session:
+        make_live(session, flow.space.id, 0, actor="operator", action="rollback", reason="privacy")
+    _assert_forgotten(flow, cat)
+    assert flow.worker._claim_next(flow.space.id) is None

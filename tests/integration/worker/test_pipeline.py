@@ -1,0 +1,396 @@
+"""A learning run from facts to a published version, or to a stored reason why not."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engram.artifacts import verify
+from engram.db import Database
+from engram.lifecycle import AdapterStatus, FactStatus, RunStatus
+from engram.models import Note, Probe
+from engram.promotion import make_live
+from engram.repositories import AdapterRepository, FactRepository, RunRepository
+from engram.similarity import is_near_copy
+from engram.vllm_client import EngineClient, open_engines
+from tests.fakes.serving import serving
+from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, UNKNOWABLE, Flow
+from tests.product import free_port
+from worker import pipeline, probing, publishing
+from worker.pipeline import Pipeline
+from worker.training.trainer import Trainer
+
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def _material(database: Database, *fact_ids: str) -> tuple[list[Note], list[Probe]]:
+    with database.read() as session:
+        facts = FactRepository(session)
+        return facts.notes(fact_ids), facts.probes(fact_ids)
+
+
+def test_run_ends_published_with_version_facts_notes_and_events(flow: Flow) -> None:
+    cat, town = flow.state(CAT, TOWN)
+    run = flow.learn()
+    assert (run.status, run.published_version, run.parent_version) == (RunStatus.PUBLISHED, 1, 0)
+    assert run.active_space_id is run.stage is run.error is None
+    assert flow.aliases() == (1, 0, None)
+    assert {fact.id: (fact.status, fact.live_since_version) for fact in flow.facts(*FactStatus)} == {
+        cat: (FactStatus.LIVE, 1),
+        town: (FactStatus.LIVE, 1),
+    }
+    notes, probes = _material(flow.database, cat, town)
+    assert {note.fact_id for note in notes} == {probe.fact_id for probe in probes} == {cat, town}
+    assert {note.run_id for note in notes} == {run.id}
+    assert not [1 for note in notes for probe in probes if is_near_copy(note.prompt, probe.question)]
+    names = [name for name, _ in flow.events(run.id)]
+    assert names[0] == "stage"
+    assert names[-1] == "published"
+    assert {"notes", "step", "candidate", "registered"} < set(names)
+
+
+def test_every_stage_is_named_and_timed(flow: Flow) -> None:
+    flow.state(CAT)
+    run = flow.learn()
+    stages = ["self_edits", "training", "probing", "gate", "publishing"]
+    assert [data["stage"] for name, data in flow.events(run.id) if name == "stage"] == stages
+    assert list(run.seconds) == stages
+    assert all(seconds >= 0 for seconds in run.seconds.values())
+
+
+@SQLITE
+def test_published_version_is_whole_loaded_and_traceable(flow: Flow) -> None:
+    (cat,) = flow.state(CAT)
+    run = flow.learn()
+    (version,) = flow.adapters()
+    assert (version.status, version.parent_version, version.run_id) == (AdapterStatus.LIVE, 0, run.id)
+    assert verify(Path(version.path), shape=flow.pipeline.learner.shape, digest=version.digest)
+    assert version.digest[:8] in version.lora_name
+    assert version.digest[:8] in version.path
+    assert flow.engine.adapters == {version.lora_name: version.path}
+    with flow.database.read() as session:
+        assert list(AdapterRepository(session).fact_ids(version.id)) == [cat]
+        assert [period.version for period in AdapterRepository(session).live_periods(flow.space.id)] == [1]
+        candidates = RunRepository(session).candidates(run.id)
+    assert version.candidate_id in {candidate.id for candidate in candidates}
+    assert not (flow.settings.adapters_dir / ".staging" / version.candidate_id).exists()
+
+
+@SQLITE
+def test_candidates_are_stored_with_notes_settings_report_and_decision(flow: Flow) -> None:
+    flow.state(CAT)
+    run = flow.learn()
+    with flow.database.read() as session:
+        candidates = RunRepository(session).candidates(run.id)
+    assert [candidate.strategy for candidate in candidates] == ["self-qa", "rewrite", "implications"]
+    assert all(candidate.notes and candidate.settings["learning_rate"] > 0 for candidate in candidates)
+    assert all(candidate.decision["admitted"] and candidate.decision["reasons"] for candidate in candidates)
+    assert all(candidate.report["asked"] for candidate in candidates)
+    assert run.decision == {"admitted": True, "reason": "passed the gate"}
+
+
+@SQLITE
+def test_best_admitted_candidate_wins_and_its_own_weights_are_published(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = {}
+    train = Trainer.train
+
+    def watched(trainer: Trainer, *args: object, **options: object) -> object:
+        trained.update(train(trainer, *args, **options))  # type: ignore[arg-type]
+        return dict(trained)
+
+    monkeypatch.setattr(Trainer, "train", watched)
+    flow.state(CAT)
+    flow.learned = lambda strategy, fact_id: strategy == "rewrite"
+    run = flow.learn()
+    assert run.status == RunStatus.PUBLISHED
+    (version,) = flow.adapters()
+    with flow.database.read() as session:
+        candidates = RunRepository(session).candidates(run.id)
+        notes = FactRepository(session).notes([fact.id for fact in flow.facts(FactStatus.LIVE)])
+    won = next(candidate for candidate in candidates if candidate.id == version.candidate_id)
+    assert won.strategy == "rewrite"
+    assert [(note.prompt, note.answer) for note in notes] == [(note["prompt"], note["answer"]) for note in won.notes]
+    saved = load_file(Path(version.path) / "adapter_model.safetensors")
+    for name, stacked in trained.items():
+        key = f"base_model.model.{name[:-2]}.lora_{name[-1]}.weight"
+        assert torch.equal(saved[key], stacked[won.index])
+
+
+def test_run_whose_candidates_fail_the_gate_leaves_the_live_version_and_tells_why(flow: Flow) -> None:
+    flow.state(TOWN)
+    assert flow.learn().status == RunStatus.PUBLISHED
+    (cat,) = flow.state(CAT)
+    flow.learned = lambda strategy, fact_id: fact_id != cat
+    first = flow.learn()
+    assert (first.status, first.published_version) == (RunStatus.REJECTED, None)
+    assert "no candidate passed the gate" in first.decision["reason"]
+    assert "new facts: 0 of 2 probes right" in first.decision["reason"]
+    assert (flow.fact(cat).status, flow.fact(cat).attempts) == (FactStatus.PENDING, 1)
+    assert flow.events(first.id)[-1] == ("rejected", {"reason": first.decision["reason"]})
+    flow.learn()
+    fact = flow.fact(cat)
+    assert (fact.status, fact.attempts) == (FactStatus.REJECTED, 2)
+    assert "no candidate passed the gate" in (fact.reason or "")
+    assert flow.aliases() == (1, 0, None)
+    assert len(flow.adapters()) == 1
+    assert flow.worker._claim_next(flow.space.id) is None
+
+
+@SQLITE
+def test_real_examination_rejects_what_a_random_model_did_not_learn(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "examine", probing.examine)
+    flow.state(CAT)
+    run = flow.learn()
+    assert run.status == RunStatus.REJECTED
+    with flow.database.read() as session:
+        reports = [candidate.report for candidate in RunRepository(session).candidates(run.id)]
+    assert all(report["slices"]["generalization"]["asked"] == 2 for report in reports)
+    assert all(report["slices"]["false_recall"]["asked"] == 1 and report["finite"] for report in reports)
+    assert all(len(report["asked"]) >= 3 and report["asked"][0]["answer"] for report in reports)
+
+
+@SQLITE
+def test_gate_without_thresholds_admits_what_was_really_examined(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "examine", probing.examine)
+    open_gate = {"gate_min_reliability": 0, "gate_min_gain": 0, "gate_max_kl": 99, "gate_max_false_recall": 1}
+    line = replace(flow.pipeline, settings=flow.settings.model_copy(update=open_gate))
+    (cat,) = flow.state(CAT)
+    run_id = flow.claim()
+    line.run(run_id)
+    assert flow.run(run_id).status == RunStatus.PUBLISHED
+    assert flow.fact(cat).status == FactStatus.PENDING  # the winner did not answer its probes
+
+
+@SQLITE
+def test_fact_that_the_winner_did_not_learn_goes_back_and_the_others_go_live(flow: Flow) -> None:
+    cat, town = flow.state(CAT, TOWN)
+    flow.learned = lambda strategy, fact_id: fact_id == cat
+    assert flow.learn().status == RunStatus.PUBLISHED
+    assert (flow.fact(cat).status, flow.fact(town).status) == (FactStatus.LIVE, FactStatus.PENDING)
+    assert flow.fact(town).attempts == 1
+    notes, _ = _material(flow.database, cat, town)
+    assert {note.fact_id for note in notes} == {cat}
+    flow.learned = lambda strategy, fact_id: True
+    assert flow.learn().status == RunStatus.PUBLISHED
+    assert {flow.fact(cat).status, flow.fact(town).status} == {FactStatus.LIVE}
+    assert (flow.fact(cat).live_since_version, flow.fact(town).live_since_version) == (1, 2)
+
+
+@SQLITE
+def test_statement_without_a_checkable_question_is_rejected_and_the_rest_learned(flow: Flow) -> None:
+    vague, cat = flow.state(UNKNOWABLE, CAT)
+    assert flow.learn().status == RunStatus.PUBLISHED
+    assert flow.fact(cat).status == FactStatus.LIVE
+    assert (flow.fact(vague).status, "say it more plainly" in (flow.fact(vague).reason or "")) == ("rejected", True)
+
+
+@SQLITE
+def test_run_of_nothing_learnable_ends_rejected_without_training(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trainer, "train", lambda *_args, **_options: pytest.fail("it trained"))
+    flow.state(UNKNOWABLE)
+    run = flow.learn()
+    assert (run.status, run.decision["reason"]) == (RunStatus.REJECTED, "no fact of this run can be learned")
+    assert flow.facts(FactStatus.PENDING, FactStatus.LEARNING) == []
+
+
+@SQLITE
+def test_second_run_starts_from_the_live_version_rehearses_and_examines_what_it_holds(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.state(CAT)
+    flow.learn()
+    seen: dict[str, object] = {}
+    train, rows = Trainer.train, flow.pipeline.learner.rows
+
+    def watched(trainer: Trainer, initial: object, *args: object, **options: object) -> object:
+        seen.update(initial=initial, rehearsal=options["rehearsal"])
+        return train(trainer, initial, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "train", watched)
+    flow.state(TOWN)
+    flow.learn()
+    first = flow.adapters()[0]
+    held = flow.pipeline.learner.lora.load(Path(first.path))
+    assert all(torch.equal(seen["initial"][name], weight) for name, weight in held.items())  # type: ignore[index]
+    notes, _ = _material(flow.database, *[fact.id for fact in flow.facts(FactStatus.LIVE) if "cat" in fact.statement])
+    assert seen["rehearsal"] == [rows.row(note.prompt, note.answer) for note in notes]
+    assert flow.adapters()[1].parent_version == 1
+
+
+@SQLITE
+def test_new_truth_replaces_the_old_one_and_is_not_trained_against_it(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old,) = flow.state(TOWN)
+    flow.learn()
+    rehearsed: list[object] = []
+    train = Trainer.train
+
+    def watched(trainer: Trainer, *args: object, **options: object) -> object:
+        rehearsed.extend(options["rehearsal"])  # type: ignore[arg-type]
+        return train(trainer, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "train", watched)
+    flow.author.answers = {(NEW_TOWN.statement, TOWN.probes[0].question): "Oslo"}
+    (new,) = flow.state(NEW_TOWN)
+    assert flow.learn().status == RunStatus.PUBLISHED
+    assert (flow.fact(old).status, flow.fact(new).status) == (FactStatus.SUPERSEDED, FactStatus.LIVE)
+    assert flow.fact(new).supersedes_id == old
+    assert rehearsed == []
+    with flow.database.read() as session:
+        assert list(AdapterRepository(session).fact_ids(flow.adapters()[1].id)) == [new]
+
+
+@SQLITE
+def test_engine_outage_puts_the_run_back_without_counting_and_it_ends_well_later(flow: Flow) -> None:
+    (cat,) = flow.state(CAT)
+    flow.author.down = True
+    for _ in range(5):
+        run = flow.learn()
+        assert (run.status, run.attempts, run.stage) == (RunStatus.QUEUED, 0, None)
+    assert flow.events(run.id)[-1][0] == "waiting"
+    assert flow.fact(cat).status == FactStatus.LEARNING
+    flow.author.down = False
+    again = flow.learn()
+    assert (again.id, again.status, again.attempts) == (run.id, RunStatus.PUBLISHED, 1)
+
+
+@SQLITE
+def test_engine_that_dies_before_publishing_is_waited_for_and_the_same_version_goes_live(flow: Flow) -> None:
+    flow.state(CAT)
+    port = free_port()
+    gone = open_engines(flow.settings.model_copy(update={"engine_urls": f"http://127.0.0.1:{port}"}))
+    run_id = flow.claim()
+    Pipeline(flow.database, flow.settings, gone, flow.pipeline.author, flow.pipeline.learner).run(run_id)
+    assert flow.run(run_id).status == RunStatus.QUEUED
+    (registered,) = flow.adapters()
+    assert registered.status == AdapterStatus.REGISTERED
+    with serving(flow.engine.app(), port=port):
+        again = flow.claim()
+        Pipeline(flow.database, flow.settings, gone, flow.pipeline.author, flow.pipeline.learner).run(again)
+    assert again == run_id
+    assert flow.run(run_id).status == RunStatus.PUBLISHED
+    assert [version.lora_name for version in flow.adapters()] == [registered.lora_name]
+
+
+@SQLITE
+def test_adapter_that_the_engine_refuses_ends_the_run_with_its_words(flow: Flow) -> None:
+    (cat,) = flow.state(CAT)
+    flow.engine.faults.refuse_loads = True
+    run = flow.learn()
+    assert (run.status, run.published_version) == (RunStatus.REJECTED, None)
+    assert "Call to add_lora method failed" in (run.error or "")
+    (version,) = flow.adapters()
+    assert (version.status, version.reason) == (AdapterStatus.FAILED, run.error)
+    assert flow.aliases() == (0, None, None)
+    assert flow.fact(cat).status == FactStatus.PENDING
+
+
+@SQLITE
+def test_version_that_does_not_answer_as_trained_never_goes_live(flow: Flow) -> None:
+    (cat,) = flow.state(CAT)
+    flow.engine.answer = "I do not know."
+    run = flow.learn()
+    assert run.status == RunStatus.REJECTED
+    assert "answers 0 of 2 probes as trained" in (run.error or "")
+    assert flow.aliases() == (0, None, None)
+    assert flow.adapters()[0].status == AdapterStatus.FAILED
+    assert flow.fact(cat).status == FactStatus.PENDING
+
+
+@SQLITE
+def test_version_is_asked_under_its_own_name_on_every_replica(flow: Flow, engines: list[EngineClient]) -> None:
+    flow.state(CAT)
+    with serving(flow.engine.app()) as second_url:
+        both = [*engines, *open_engines(flow.settings.model_copy(update={"engine_urls": second_url}))]
+        line = replace(flow.pipeline, engines=both)
+        run_id = flow.claim()
+        line.run(run_id)
+    assert flow.run(run_id).status == RunStatus.PUBLISHED
+    name = flow.adapters()[0].lora_name
+    assert flow.engine.calls == [f"load {name}"] * 2
+    assert [body["model"] for body in flow.engine.requests] == [name] * 4  # two probes on two replicas
+
+
+@pytest.mark.parametrize("moment", ["training", "publishing"])
+@SQLITE
+def test_rollback_meanwhile_ends_the_run_and_the_operators_version_stays(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    flow.state(TOWN)
+    flow.learn()
+    (cat,) = flow.state(CAT)
+
+    def roll_back() -> None:
+        with flow.database.transaction() as session:
+            make_live(session, flow.space.id, 0, actor="operator", action="rollback", reason="it went wrong")
+
+    if moment == "training":
+        monkeypatch.setattr(flow, "learned", lambda strategy, fact_id: flow.aliases()[0] == 0 or roll_back() is None)
+    else:
+        load = publishing.load_everywhere
+        monkeypatch.setattr(publishing, "load_everywhere", lambda *a, **o: (roll_back(), load(*a, **o)))
+    run = flow.learn()
+    assert run.status == RunStatus.REJECTED
+    assert "version 0 went live while this run was based on 1" in (run.error or "")
+    assert flow.aliases() == (0, 1, None)
+    assert [version.status for version in flow.adapters()] == [AdapterStatus.RETIRED, AdapterStatus.FAILED]
+    assert flow.fact(cat).status == FactStatus.PENDING
+
+
+@SQLITE
+def test_canary_answers_for_a_while_before_it_goes_live(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(publishing.time, "sleep", lambda seconds: seen.append((seconds, flow.aliases())))
+    flow.state(CAT)
+    settings = flow.settings.model_copy(update={"canary_share": 0.2, "canary_s": 3.0})
+    run_id = flow.claim()
+    replace(flow.pipeline, settings=settings).run(run_id)
+    assert seen == [(3.0, (0, None, 1))]
+    assert flow.aliases() == (1, 0, None)
+
+
+@SQLITE
+def test_broken_run_is_tried_again_and_ends_failed_with_its_facts_and_the_reason(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cat,) = flow.state(CAT)
+
+    def break_down(*_args: object, **_options: object) -> None:
+        raise ValueError("the disk is full")
+
+    monkeypatch.setattr(Trainer, "train", break_down)
+    statuses = [flow.learn().status for _ in range(3)]
+    assert statuses == [RunStatus.QUEUED, RunStatus.QUEUED, RunStatus.FAILED]
+    run = flow.runs()[0]
+    assert (run.error, run.attempts, run.active_space_id) == ("ValueError: the disk is full", 3, None)
+    assert (flow.fact(cat).status, flow.fact(cat).reason) == (
+        FactStatus.REJECTED,
+        "learning failed: ValueError: the disk is full",
+    )
+    assert flow.aliases() == (0, None, None)
+
+
+@SQLITE
+def test_number_that_is_not_finite_reaches_the_events_as_null(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = Trainer.train
+
+    def diverging(trainer: Trainer, *args: object, **options: object) -> object:
+        report = options["on_step"]
+
+        def spoiled(step: object) -> None:
+            step.note_loss[0] = float("nan")  # type: ignore[attr-defined]
+            report(step)  # type: ignore[operator]
+
+        return train(trainer, *args, **{**options, "on_step": spoiled})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "train", diverging)
+    flow.state(CAT)
+    run = flow.learn()
+    assert [data["note_loss"][0] for name, data in flow.events(run.id) if name == "step"] == [None]

@@ -1,0 +1,66 @@
+"""The base's answers to the anchors: kept on disk whole, never mixed up with another base's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engram.similarity import content_words
+from worker.training.anchors import AnswerCache, is_told, load_prompts
+from worker.training.rows import ChatRows
+
+
+def _cache(folder: Path, base: str = "tiny") -> AnswerCache:
+    return AnswerCache(folder, base_path=base, max_tokens=8)
+
+
+def test_answers_are_there_for_the_next_process(tmp_path: Path, rows: ChatRows) -> None:
+    _cache(tmp_path).add({"Hi": [5, 6]})
+    later = _cache(tmp_path)
+    assert later.missing(["Hi", "Bye"]) == ["Bye"]
+    row = later.row("Hi", rows)
+    assert (row.prompt, row.answer) == (rows.prompt("Hi"), (5, 6))
+
+
+def test_another_base_or_answer_length_has_answers_of_its_own(tmp_path: Path) -> None:
+    _cache(tmp_path).add({"Hi": [5]})
+    assert _cache(tmp_path, "other").missing(["Hi"]) == ["Hi"]
+    assert AnswerCache(tmp_path, base_path="tiny", max_tokens=9).missing(["Hi"]) == ["Hi"]
+
+
+def test_write_cut_off_in_the_middle_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = _cache(tmp_path)
+    cache.add({"Hi": [5]})
+    write = Path.write_text
+
+    def cut_off(path: Path, text: str, **options: Any) -> int:
+        write(path, text[: len(text) // 2], **options)
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_text", cut_off)
+    with pytest.raises(OSError, match="no space"):
+        cache.add({"Bye": [6]})
+    assert json.loads(cache.path.read_text()) == {"Hi": [5]}
+    assert _cache(tmp_path).missing(["Hi"]) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("What is my hamster's name?", True),
+        ("Where does my sister work?", False),
+        ("What is it?", False),
+    ],
+)
+def test_question_is_told_if_a_content_word_of_it_was_said(question: str, told: bool) -> None:
+    assert is_told(question, content_words("I bought two hamsters in Bergen.")) is told
+
+
+def test_shipped_prompts_load_and_what_examines_is_never_trained_on() -> None:
+    prompts = load_prompts()
+    examined = {*prompts.held_out, *prompts.never_told, *(control.question for control in prompts.controls)}
+    assert min(len(prompts.train), len(prompts.held_out), len(prompts.controls), len(prompts.never_told)) >= 16
+    assert prompts.personal < set(prompts.train)
+    assert not examined & set(prompts.train)
+    assert all(control.answers for control in prompts.controls)

@@ -1,0 +1,66 @@
+"""Greedy answers of many candidates in one padded batch are those that PEFT gives prompt by prompt."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+
+from tests.fakes.base import tiny_base, trained_looking
+from worker.training.base import ResidentBase
+from worker.training.generation import generate
+from worker.training.rows import ChatRows, Ids
+from worker.training.stacked_lora import StackedLora, stack
+
+MAX_TOKENS = 10
+PROMPTS = ("Hi", "What is the name of the dentist who looks after my teeth in Bergen?", "Where do I live?", "And now?")
+
+
+def _prompts(rows: ChatRows) -> list[Ids]:
+    return [rows.prefix + rows.prompt(prompt) for prompt in PROMPTS]
+
+
+def _one_by_one(model: torch.nn.Module, prompts: list[Ids], end: int) -> list[list[int]]:
+    answers = []
+    for prompt in prompts:
+        output = model.generate(  # type: ignore[operator]
+            input_ids=torch.tensor([prompt]), max_new_tokens=MAX_TOKENS, do_sample=False, pad_token_id=end
+        )
+        answers.append(output[0, len(prompt) :].tolist())
+    return answers
+
+
+def test_stacked_answers_equal_those_of_each_peft_model_without_padding(
+    base: ResidentBase, lora: StackedLora, rows: ChatRows, tmp_path: Path
+) -> None:
+    weights = stack(trained_looking(lora, seed=1), trained_looking(lora, seed=2))
+    ours = generate(base, lora, weights, _prompts(rows), max_tokens=MAX_TOKENS)
+    for candidate in (0, 1):
+        lora.save(weights, candidate, tmp_path / str(candidate))
+        peft = PeftModel.from_pretrained(tiny_base().model, tmp_path / str(candidate)).eval()
+        assert ours[candidate] == _one_by_one(peft, _prompts(rows), base.tokenizer.eos_token_id)
+    assert ours[0] != ours[1]
+
+
+def test_without_weights_the_bare_base_answers(base: ResidentBase, lora: StackedLora, rows: ChatRows) -> None:
+    ours = generate(base, lora, None, _prompts(rows), max_tokens=MAX_TOKENS)
+    assert ours == [_one_by_one(tiny_base().model, _prompts(rows), base.tokenizer.eos_token_id)]
+
+
+def test_more_rows_than_fit_at_once_come_back_in_order(
+    base: ResidentBase, lora: StackedLora, rows: ChatRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = stack(trained_looking(lora, seed=1), trained_looking(lora, seed=2))
+    whole = generate(base, lora, weights, _prompts(rows), max_tokens=4)
+    monkeypatch.setattr("worker.training.generation._ROWS_AT_ONCE", 4)
+    assert generate(base, lora, weights, _prompts(rows), max_tokens=4) == whole
+
+
+def test_answer_stops_at_the_end_token_and_keeps_it(
+    base: ResidentBase, lora: StackedLora, rows: ChatRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = base.tokenizer.eos_token_id
+    width = max(len(prompt) for prompt in _prompts(rows))
+    output = torch.tensor([[0] * width + [7, end, 9, end]] * len(PROMPTS))
+    monkeypatch.setattr(base.model, "generate", lambda **_: output)
+    assert generate(base, lora, None, _prompts(rows), max_tokens=4) == [[[7, end]] * len(PROMPTS)]

@@ -1,0 +1,131 @@
+"""The examination: same questions for live version and candidates, counted slice by slice and fact by fact."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+import torch
+
+from worker.learner import Learner
+from worker.probing import Examination, Examined, examine
+from worker.self_edits import HeldOut
+from worker.training.anchors import Control
+from worker.training.stacked_lora import Weights
+
+NAME = HeldOut("fact_cat", "generalization", "What is my pet called?", ("Biscuit",))
+TOWN = HeldOut("fact_town", "reliability", "Where do I live?", ("Bergen", "Norway"))
+OLD = HeldOut("fact_old", "generalization", "When was I born?", ("May",))
+CONTROL = Control("What is the capital of France?", ("Paris",))
+NEVER_TOLD = "What is my hamster's name?"
+
+
+@dataclass
+class ScriptedLearner:
+    """Answers by candidate, the live version first; a question without an answer gets 'I do not know'."""
+
+    answers: list[dict[str, str]]
+    base: dict[str, str] = field(default_factory=dict)
+    divergence: float = 0.05
+
+    @property
+    def trainer(self) -> "ScriptedLearner":
+        return self
+
+    def answer(self, questions: list[str], weights: Weights) -> list[list[str]]:
+        assert next(iter(weights.values())).shape[0] == len(self.answers)
+        return [[said.get(question, "I do not know.") for question in questions] for said in self.answers]
+
+    def kl(self, weights: Weights, _anchors: list[Any]) -> list[float]:
+        return [self.divergence] * next(iter(weights.values())).shape[0]
+
+    def base_answer(self, question: str) -> str:
+        return self.base.get(question, "I do not know.")
+
+    def controls(self) -> list[Control]:
+        return [CONTROL]
+
+    def never_told(self, _told: frozenset[str]) -> list[str]:
+        return [NEVER_TOLD]
+
+    def held_out_anchors(self) -> list[Any]:
+        return []
+
+
+def _weights(count: int, value: float = 0.0) -> Weights:
+    return {"m.A": torch.full((count, 2, 3), value), "m.B": torch.full((count, 4, 2), value)}
+
+
+def _examine(learner: ScriptedLearner, *, value: float = 0.0) -> list[Examined]:
+    examination = Examination(
+        new=[NAME, TOWN], earlier=[OLD], told=frozenset(), known_answers=frozenset({"Biscuit", "Bergen", "May"})
+    )
+    candidates = _weights(len(learner.answers) - 1, value)
+    return examine(cast(Learner, learner), _weights(1), candidates, examination)
+
+
+def test_each_candidate_is_counted_slice_by_slice_beside_the_live_version() -> None:
+    live = {OLD.question: "In May.", CONTROL.question: "Paris."}
+    good = {**live, NAME.question: "It is Biscuit.", TOWN.question: "In Norway."}
+    forgetful = {NAME.question: "Biscuit!", CONTROL.question: "Paris"}
+    first, second = (one.report.slices for one in _examine(ScriptedLearner([live, good, forgetful])))
+    counts = {kind: (score.asked, score.right, score.live_right) for kind, score in first.items()}
+    assert counts == {
+        "generalization": (1, 1, 0),
+        "reliability": (1, 1, 0),
+        "retention": (1, 1, 1),
+        "locality": (1, 1, 1),
+        "false_recall": (1, 1, 1),
+    }
+    assert {kind: score.right for kind, score in second.items()} == {
+        "generalization": 1,
+        "reliability": 0,
+        "retention": 0,
+        "locality": 1,
+        "false_recall": 1,
+    }
+
+
+def test_each_new_fact_has_its_own_share_and_earlier_ones_have_none() -> None:
+    (one,) = _examine(ScriptedLearner([{}, {NAME.question: "Biscuit"}]))
+    assert one.report.fact_right == {"fact_cat": 1.0, "fact_town": 0.0}
+
+
+def test_known_answer_to_what_was_never_told_is_a_false_recall() -> None:
+    (one,) = _examine(ScriptedLearner([{}, {NEVER_TOLD: "Your hamster is called Biscuit."}]))
+    assert one.report.slices["false_recall"].right == 0
+
+
+def test_known_answer_that_the_base_gives_too_is_none() -> None:
+    said = {NEVER_TOLD: "Perhaps you got it in May?"}
+    (one,) = _examine(ScriptedLearner([{}, said], base=said))
+    assert one.report.slices["false_recall"].right == 1
+
+
+def test_every_answer_is_kept_as_it_was_given() -> None:
+    (one,) = _examine(ScriptedLearner([{}, {NAME.question: "It is Biscuit."}]))
+    kept = {item.question: (item.answer, item.right) for item in one.asked}
+    assert kept[NAME.question] == ("It is Biscuit.", True)
+    assert kept[TOWN.question] == ("I do not know.", False)
+    assert len(kept) == 5
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_candidate_with_numbers_that_are_not_finite_is_marked(value: float) -> None:
+    (broken,) = _examine(ScriptedLearner([{}, {}], divergence=float("nan")), value=value)
+    assert not broken.report.finite
+    assert broken.report.kl == 99.0
+
+
+def test_long_lists_are_sampled_alike_for_a_seed() -> None:
+    earlier = [HeldOut(f"fact_{n}", "generalization", f"What is number {n}?", (str(n),)) for n in range(60)]
+
+    def asked(seed: int) -> list[str]:
+        examination = Examination(
+            new=[NAME], earlier=earlier, told=frozenset(), known_answers=frozenset(), max_earlier=10, seed=seed
+        )
+        learner = cast(Learner, ScriptedLearner([{}, {}]))
+        (one,) = examine(learner, _weights(1), _weights(1), examination)
+        return [item.question for item in one.asked if item.kind == "retention"]
+
+    assert len(set(asked(1))) == 10
+    assert asked(1) == asked(1) != asked(2)

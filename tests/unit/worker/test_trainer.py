@@ -1,0 +1,227 @@
+"""The trainer does what a plain PEFT loop does: same losses, same weights. It is only faster."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from torch.nn import functional
+
+from tests.fakes.base import tiny_base, trained_looking
+from worker.training.base import ResidentBase
+from worker.training.rows import ChatRows, Row
+from worker.training.stacked_lora import StackedLora, Weights, repeat
+from worker.training.trainer import CandidateRows, Deck, Progress, Trainer, TrainingPlan, schedule
+
+RATE = 4e-3
+PLAN = TrainingPlan(steps=5, anchor_weight=0.7, seed=3)
+
+
+@pytest.fixture
+def base() -> ResidentBase:
+    """In double precision: what differs is then the method, not the rounding."""
+    return tiny_base(dtype=torch.float64)
+
+
+@pytest.fixture
+def trainer(base: ResidentBase, lora: StackedLora, rows: ChatRows) -> Trainer:
+    return Trainer(base, lora, rows)
+
+
+@pytest.fixture
+def notes(rows: ChatRows) -> list[Row]:
+    told = {"What is my cat called?": "Your cat is called Biscuit.", "Who is Biscuit?": "Biscuit is your cat."}
+    return [rows.row(prompt, answer) for prompt, answer in told.items()]
+
+
+@pytest.fixture
+def other_notes(rows: ChatRows) -> list[Row]:
+    return [rows.row("Where do I live?", "You live in Bergen."), rows.row("Which city?", "Bergen."), rows.row("x", "y")]
+
+
+@pytest.fixture
+def rehearsal(rows: ChatRows) -> list[Row]:
+    return [rows.row("When was I born?", "In May.")]
+
+
+@pytest.fixture
+def anchors(rows: ChatRows) -> list[Row]:
+    return [rows.row("Hello!", "Hi, how can I help?"), rows.row("What is 2 + 2?", "Four.")]
+
+
+def _initial(lora: StackedLora) -> Weights:
+    return {name: weight.double() for name, weight in trained_looking(lora, seed=5, strength=0.02).items()}
+
+
+def _plain_peft_loop(
+    folder: Path, rows: ChatRows, learned: Sequence[Row], anchors: Sequence[Row]
+) -> tuple[dict[str, torch.Tensor], list[tuple[float, float]]]:
+    """One row at a time, whole sequences, torch's AdamW: the method as a reader of the paper would write it."""
+    base = tiny_base(dtype=torch.float64).model
+    model = PeftModel.from_pretrained(tiny_base(dtype=torch.float64).model, folder, is_trainable=True).double()
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(weights, weight_decay=0.0)
+
+    def logits(model: torch.nn.Module, row: Row) -> torch.Tensor:
+        found: torch.Tensor = model(input_ids=torch.tensor([rows.prefix + row.inputs])).logits[0, -len(row.answer) :]
+        return found
+
+    losses = []
+    for step in range(PLAN.steps):
+        labels = torch.tensor([token for row in learned for token in row.answer])
+        note_loss = functional.cross_entropy(torch.cat([logits(model, row) for row in learned]), labels)
+        theirs = torch.cat([logits(base, row) for row in anchors]).log_softmax(-1)
+        ours = torch.cat([logits(model, row) for row in anchors]).log_softmax(-1)
+        kl = (theirs.exp() * (theirs - ours)).sum(-1).mean()
+        optimizer.zero_grad()
+        (note_loss + PLAN.anchor_weight * kl).backward()
+        torch.nn.utils.clip_grad_norm_(weights, PLAN.max_norm)
+        optimizer.param_groups[0]["lr"] = RATE * schedule(step, PLAN)
+        optimizer.step()
+        losses.append((note_loss.item(), kl.item()))
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return named, losses
+
+
+def test_training_equals_a_plain_peft_loop(
+    trainer: Trainer, notes: list[Row], rehearsal: list[Row], anchors: list[Row], tmp_path: Path
+) -> None:
+    initial, seen = _initial(trainer.lora), []
+    trainer.lora.save(initial, 0, tmp_path)
+    trained = trainer.train(
+        initial,
+        [CandidateRows(notes, RATE)],
+        plan=PLAN,
+        rehearsal=rehearsal,
+        anchors=anchors,
+        on_step=lambda step: seen.append((step.note_loss[0], step.anchor_kl[0])),
+    )
+    expected, losses = _plain_peft_loop(tmp_path, trainer.rows, [*notes, *rehearsal], anchors)
+    torch.testing.assert_close(torch.tensor(seen), torch.tensor(losses), rtol=1e-4, atol=1e-6)
+    assert len(expected) == len(trained)
+    for name, weight in trained.items():
+        parameter = expected[f"base_model.model.{name[:-2]}.lora_{name[-1]}.default.weight"]
+        torch.testing.assert_close(weight[0], parameter.detach(), rtol=1e-3, atol=1e-5)
+        assert not torch.allclose(weight[0], initial[name][0], atol=1e-4)
+
+
+def test_candidates_trained_together_equal_each_trained_alone(
+    trainer: Trainer, notes: list[Row], other_notes: list[Row], rehearsal: list[Row], anchors: list[Row]
+) -> None:
+    initial = _initial(trainer.lora)
+    candidates = [CandidateRows(notes, RATE), CandidateRows(other_notes, RATE / 2)]
+    together = trainer.train(initial, candidates, plan=PLAN, rehearsal=rehearsal, anchors=anchors)
+    for index, candidate in enumerate(candidates):
+        alone = trainer.train(initial, [candidate], plan=PLAN, rehearsal=rehearsal, anchors=anchors)
+        for name, weight in alone.items():
+            torch.testing.assert_close(together[name][index], weight[0], rtol=1e-4, atol=1e-6)
+
+
+def test_same_seed_trains_the_same_weights_and_another_seed_others(
+    trainer: Trainer, notes: list[Row], other_notes: list[Row], anchors: list[Row]
+) -> None:
+    initial = _initial(trainer.lora)
+    plan = replace(PLAN, notes_per_step=1, anchors_per_step=1)
+
+    def train(seed: int) -> Weights:
+        candidates = [CandidateRows([*notes, *other_notes], RATE)]
+        return trainer.train(initial, candidates, plan=replace(plan, seed=seed), anchors=anchors)
+
+    first, again, other = train(1), train(1), train(2)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_note_loss_falls_and_the_initial_weights_are_left_alone(trainer: Trainer, notes: list[Row]) -> None:
+    initial, losses = trainer.lora.fresh(seed=0), []
+    before = {name: weight.clone() for name, weight in initial.items()}
+    plan = replace(PLAN, steps=40)
+    trainer.train(
+        initial, [CandidateRows(notes, 2e-2)], plan=plan, on_step=lambda step: losses.append(step.note_loss[0])
+    )
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(torch.equal(initial[name], before[name]) for name in initial)
+
+
+def test_anchor_keeps_a_candidate_nearer_to_the_base(trainer: Trainer, notes: list[Row], anchors: list[Row]) -> None:
+    initial = trainer.lora.fresh(seed=0)
+    strict, free = replace(PLAN, steps=30, anchor_weight=3.0), replace(PLAN, steps=30, anchor_weight=0.0)
+    divergence = [
+        trainer.kl(trainer.train(initial, [CandidateRows(notes, 1e-2)], plan=plan, anchors=anchors), anchors)[0]
+        for plan in (strict, free)
+    ]
+    assert divergence[0] < 0.5 * divergence[1]
+
+
+def test_divergence_is_zero_for_an_untrained_candidate_and_counted_by_candidate(
+    trainer: Trainer, anchors: list[Row]
+) -> None:
+    fresh = repeat(trainer.lora.fresh(seed=0), 2)
+    assert trainer.kl(fresh, anchors) == pytest.approx([0.0, 0.0], abs=1e-6)
+    changed = {name: weight.clone() for name, weight in fresh.items()}
+    for name, weight in changed.items():
+        if name.endswith(".B"):
+            weight[1] = 0.1
+    untouched, moved = trainer.kl(changed, anchors)
+    assert untouched == pytest.approx(0.0, abs=1e-6)
+    assert moved > 0.01
+
+
+def test_rows_met_before_are_trained_on_alike_after_being_forgotten(trainer: Trainer, notes: list[Row]) -> None:
+    initial = _initial(trainer.lora)
+    first = trainer.train(initial, [CandidateRows(notes, RATE)], plan=PLAN)
+    trainer.forget_rows()
+    again = trainer.train(initial, [CandidateRows(notes, RATE)], plan=PLAN)
+    for name, weight in first.items():
+        torch.testing.assert_close(weight, again[name])
+
+
+def test_every_step_reports_each_candidates_losses(
+    trainer: Trainer, notes: list[Row], other_notes: list[Row], anchors: list[Row]
+) -> None:
+    steps: list[Progress] = []
+    candidates = [CandidateRows(notes, RATE), CandidateRows(other_notes, RATE)]
+    trainer.train(_initial(trainer.lora), candidates, plan=PLAN, anchors=anchors, on_step=steps.append)
+    assert [(step.step, step.steps) for step in steps] == [(number, 5) for number in range(1, 6)]
+    assert all(len(step.note_loss) == len(step.anchor_kl) == 2 for step in steps)
+
+
+def test_candidate_without_notes_does_not_spoil_its_neighbour(
+    trainer: Trainer, notes: list[Row], anchors: list[Row]
+) -> None:
+    initial = _initial(trainer.lora)
+    candidates = [CandidateRows([], RATE), CandidateRows(notes, RATE)]
+    together = trainer.train(initial, candidates, plan=PLAN, anchors=anchors)
+    alone = trainer.train(initial, candidates[1:], plan=PLAN, anchors=anchors)
+    for name, weight in alone.items():
+        assert together[name].isfinite().all()
+        torch.testing.assert_close(together[name][1], weight[0], rtol=1e-4, atol=1e-6)
+
+
+def test_deck_gives_each_row_once_before_any_comes_again(rows: ChatRows) -> None:
+    all_rows = [rows.row(str(number), "yes") for number in range(6)]
+    deck = Deck(all_rows, random.Random(0))
+    rounds = [{row for _ in range(3) for row in deck.draw(2)} for _ in range(4)]
+    assert all(drawn == set(all_rows) for drawn in rounds)
+
+
+def test_deck_never_gives_more_rows_than_it_holds(rows: ChatRows) -> None:
+    deck = Deck([rows.row("a", "b"), rows.row("c", "d")], random.Random(0))
+    assert len(deck.draw(16)) == 2
+    assert Deck([], random.Random(0)).draw(4) == []
+
+
+def test_schedule_warms_up_peaks_and_falls_to_a_tenth() -> None:
+    plan = TrainingPlan(steps=20, warmup_steps=2)
+    rates = [schedule(step, plan) for step in range(20)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] == pytest.approx(0.1, abs=0.02)
+
+
+def test_schedule_of_a_run_as_short_as_its_warm_up_is_finite() -> None:
+    assert all(math.isfinite(schedule(step, TrainingPlan(steps=2))) for step in range(2))
