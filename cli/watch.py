@@ -89,9 +89,9 @@ def outcome(run: Run) -> list[str]:
     if run["status"] == "failed":
         return [f"failed: {run.get('error') or 'no reason was kept'}"]
     if run["status"] == "rejected":
-        reasons = (run.get("decision") or {}).get("reasons") or []
-        failed = [str(reason["text"]) for reason in reasons if not reason["passed"]]
-        return ["rejected: " + ("; ".join(failed) or run.get("error") or "no candidate passed")]
+        decision = run.get("decision") or {}
+        failed = [str(reason["text"]) for reason in decision.get("reasons") or [] if not reason["passed"]]
+        return [f"rejected: {'; '.join(failed) or run.get('error') or decision.get('reason') or 'no candidate passed'}"]
     return []
 
 

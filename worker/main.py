@@ -9,6 +9,7 @@ from types import FrameType
 import structlog
 
 from engram.db import Database
+from engram.errors import EngramError
 from engram.logs import configure
 from engram.migrate import upgrade
 from engram.queue import open_doorbell
@@ -100,9 +101,12 @@ def serve(worker: Worker, stop: threading.Event) -> None:
 def keep_author_loaded(engines: Sequence[EngineClient], author: Author) -> None:
     """Load the author again into an engine that was restarted."""
     for engine in engines:
-        if engine.is_healthy() and author.model not in engine.loaded():
-            open_author([engine], fits=True)
-            log.info("author.loaded", engine=engine.url)
+        try:
+            if engine.is_healthy() and author.model not in engine.loaded():
+                open_author([engine], fits=True)
+                log.info("author.loaded", engine=engine.url)
+        except EngramError as error:  # it died between the questions; the next sweep asks again
+            log.warning("author.not_loaded", engine=engine.url, reason=error.message)
 
 
 if __name__ == "__main__":

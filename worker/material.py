@@ -89,10 +89,14 @@ def _supersede(
         for old in facts.by_ids(replaced):
             if old.status == FactStatus.LIVE:
                 advance_fact(old, to=FactStatus.SUPERSEDED)
-                old.reason = f"superseded by {replaced[old.id]}"
+                old.reason = superseded_reason(replaced[old.id])
         for fact in facts.by_ids(replaced.values()):
             fact.supersedes_id = next(old for old, newer in replaced.items() if newer == fact.id)
     return frozenset(replaced)
+
+
+def superseded_reason(newer_id: str) -> str:
+    return f"superseded by {newer_id}"
 
 
 def _store(

@@ -1,38 +1,49 @@
 """Record how a run ended: its own status, and what becomes of its facts. Each in one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
 from engram.db import Database
 from engram.forgetting import forget_unserved
+from engram.gate import GateDecision
 from engram.lifecycle import FactStatus, RunStatus, advance_fact, advance_run
-from engram.models import Candidate, LearningRun
+from engram.models import Candidate, Fact, LearningRun
 from engram.promotion import make_live
-from engram.repositories import FactRepository, RunRepository
+from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
 from engram.routing import BASE_VERSION
 from worker.curriculum import REBUILD, Lesson
+from worker.material import superseded_reason
 
 LEARNED_SHARE = 0.5
 MAX_FACT_ATTEMPTS = 2
 
 
-def keep_winner(database: Database, lesson: Lesson, candidate: Candidate, *, learned: Sequence[str]) -> None:
-    """Store the winner's notes as rehearsal material; facts it did not learn go back or are rejected."""
+def keep_winner(database: Database, lesson: Lesson, candidate: Candidate, *, learned: Sequence[str]) -> list[str]:
+    """Store the winner's notes as rehearsal material; facts it did not learn go back or are rejected.
+
+    Returns the earlier facts that stand again, because what would have replaced them was not learned.
+    """
     with database.transaction() as session:
         facts = FactRepository(session)
         if lesson.new:
             facts.replace_notes(lesson.run_id, [note for note in candidate.notes if note["fact_id"] in learned])
         not_learned = [fact.id for fact in lesson.new if fact.id not in learned]
-        _try_again(session, not_learned, "the winning candidate did not learn this fact")
+        return _try_again(session, not_learned, "the winning candidate did not learn this fact")
 
 
-def reject(database: Database, lesson: Lesson, fact_right: Mapping[str, float], *, reason: str) -> None:
+def decided(database: Database, run_id: str, decision: GateDecision, *, index: int, reason: str) -> None:
+    """Store the gate's decision on the winner, or on the candidate that came closest."""
+    with database.transaction() as session:
+        RunRepository(session).by_id(run_id).decision = {**decision.to_json(), "candidate": index, "reason": reason}
+
+
+def reject(database: Database, lesson: Lesson, *, reason: str) -> None:
     """End a run that published nothing. The live version is untouched."""
     with database.transaction() as session:
         _try_again(session, [fact.id for fact in lesson.new], reason)
         run = RunRepository(session).by_id(lesson.run_id)
-        run.decision = {"admitted": False, "reason": reason, "fact_right": dict(fact_right)}
+        run.decision = {"reasons": [], **(run.decision or {}), "admitted": False, "reason": reason}
         RunRepository(session).finish(run, to=RunStatus.REJECTED)
         _forget_all_the_same(session, run)
 
@@ -45,7 +56,8 @@ def end(
         runs = RunRepository(session)
         run = runs.by_id(run_id)
         run.published_version = version
-        run.decision = {"admitted": version is not None, "reason": error or "passed the gate"}
+        reason = error or "passed the gate"
+        run.decision = {**(run.decision or {}), "admitted": version is not None, "reason": reason}
         runs.finish(run, to=to, error=error)
         if version is None:
             _try_again(session, runs.fact_ids(run_id), error or "publishing failed")
@@ -73,6 +85,7 @@ def fail_or_requeue(database: Database, run_id: str, reason: str, *, max_attempt
         runs.finish(run, to=RunStatus.FAILED, error=reason)
         for fact in FactRepository(session).by_ids(runs.fact_ids(run_id)):
             if fact.status == FactStatus.LEARNING:
+                _restore_superseded(session, fact)
                 advance_fact(fact, to=FactStatus.REJECTED)
                 fact.reason = f"learning failed: {reason}"
         _forget_all_the_same(session, run)
@@ -90,10 +103,29 @@ def _forget_all_the_same(session: Session, run: LearningRun) -> None:
     forget_unserved(session, space)
 
 
-def _try_again(session: Session, fact_ids: Sequence[str], reason: str) -> None:
+def _try_again(session: Session, fact_ids: Sequence[str], reason: str) -> list[str]:
+    restored: list[str] = []
     for fact in FactRepository(session).by_ids(fact_ids):
         if fact.status != FactStatus.LEARNING:
             continue
+        restored += _restore_superseded(session, fact)
         fact.attempts += 1
         advance_fact(fact, to=FactStatus.REJECTED if fact.attempts >= MAX_FACT_ATTEMPTS else FactStatus.PENDING)
         fact.reason = reason
+    return restored
+
+
+def _restore_superseded(session: Session, newer: Fact) -> list[str]:
+    """What a fact that was not learned would have replaced is live again, where the live weights hold it."""
+    adapters, space = AdapterRepository(session), SpaceRepository(session).by_id(newer.space_id)
+    live = adapters.find(space.id, space.live_version)
+    held = adapters.fact_ids(live.id) if live else ()
+    replaced = [
+        old
+        for old in FactRepository(session).with_status(space.id, FactStatus.SUPERSEDED)
+        if old.id in held and (old.id == newer.supersedes_id or old.reason == superseded_reason(newer.id))
+    ]
+    for old in replaced:
+        advance_fact(old, to=FactStatus.LIVE)
+        old.reason = None
+    return [old.id for old in replaced]

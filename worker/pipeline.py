@@ -70,7 +70,7 @@ class Pipeline:
                 self.database, lesson, self.author, progress, seed=self.settings.seed + 1000 * lesson.attempt
             )
         if not material.candidates:
-            outcomes.reject(self.database, lesson, {}, reason="no fact of this run can be learned")
+            outcomes.reject(self.database, lesson, reason="no fact of this run can be learned")
             return
         live = self._initial(lesson)
         with progress.stage("training"):
@@ -83,9 +83,11 @@ class Pipeline:
         if best is None:
             closest = max(range(len(examined)), key=lambda index: quality(examined[index].report))
             reason = f"no candidate passed the gate; closest: {decisions[closest].failures}"
-            outcomes.reject(self.database, lesson, examined[closest].report.fact_right, reason=reason)
+            outcomes.decided(self.database, run_id, decisions[closest], index=closest, reason=reason)
+            outcomes.reject(self.database, lesson, reason=reason)
             progress.event("rejected", reason=reason)
             return
+        outcomes.decided(self.database, run_id, decisions[best], index=best, reason="passed the gate")
         with progress.stage("publishing"):
             self._publish(lesson, material, trained, best=best, won=examined[best], progress=progress)
 
@@ -176,7 +178,7 @@ class Pipeline:
     ) -> None:
         learned = [fact for fact, share in won.report.fact_right.items() if share >= outcomes.LEARNED_SHARE]
         kept = [fact for fact in lesson.kept_ids if fact not in material.superseded]
-        outcomes.keep_winner(self.database, lesson, material.candidates[best], learned=learned)
+        kept += outcomes.keep_winner(self.database, lesson, material.candidates[best], learned=learned)
         adapter = publishing.register(
             self.database,
             self.settings,

@@ -17,6 +17,7 @@ from worker.person import second_person
 
 _MIN_AGREEMENT = 0.5
 _MAX_PROBES = 4
+_ADDRESS = {"your", "yours", "have", "that", "with"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def is_checkable(question: Question, statement: str) -> bool:
 
 def is_true_to(line: str, statement: str) -> bool:
     """Whether a restatement brings in few words of its own: half of its longer words stand in the statement."""
-    words = [word for word in normalise(line) if len(word) > 3]
+    words = [word for word in normalise(line) if len(word) > 3 and word not in _ADDRESS]
     known = set(normalise(statement))
     return bool(words) and sum(word in known for word in words) >= 0.5 * len(words)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from engram.grading import normalise, token_f1
+from engram.grading import is_right, normalise
 from engram.similarity import content_words
 from worker.author import tasks
 from worker.author.client import Author, at_once
@@ -35,4 +35,5 @@ def _same_thing(old: frozenset[str], new: frozenset[str]) -> bool:
 
 
 def _differs(answer: str, golds: Sequence[str]) -> bool:
-    return bool(normalise(answer)) and token_f1(answer, golds) == 0.0
+    """Neither says the other: '9 May' differs from '5 May', 'Oslo' does not from 'in Oslo'."""
+    return bool(normalise(answer)) and not is_right(answer, golds) and not any(is_right(g, [answer]) for g in golds)

@@ -3,16 +3,18 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from rich.console import Console
 
-from cli import demo, watch
+from cli import demo, runs, watch
 from cli import main as command_line
 from cli.client import Api, CliError, ServerSentEvent, open_api, server_sent_events
 from cli.watch import outcome, progress
+from engram.gate import GatePolicy, ProbeKind, ProbeReport, SliceScore, decide
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -119,6 +121,35 @@ def test_run_is_followed_to_its_end_through_a_broken_stream(monkeypatch: pytest.
 def test_rejected_run_says_which_checks_failed() -> None:
     reasons = [{"passed": True, "text": "kept all"}, {"passed": False, "text": "forgot 2 of 9"}]
     assert outcome({"status": "rejected", "decision": {"reasons": reasons}}) == ["rejected: forgot 2 of 9"]
+
+
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [
+        ({"decision": {"reasons": [], "reason": "no fact of this run can be learned"}}, "no fact of this run can be"),
+        ({"decision": {"reasons": [], "reason": "the engine refused it"}, "error": "no space left"}, "no space left"),
+        ({"decision": None}, "no candidate passed"),
+    ],
+)
+def test_rejected_run_without_a_failed_check_says_why_all_the_same(run: dict[str, Any], why: str) -> None:
+    assert outcome({"status": "rejected", **run})[0].startswith(f"rejected: {why}")
+
+
+def test_shown_run_lists_every_check_of_the_gate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = ProbeReport({ProbeKind.GENERALIZATION: SliceScore(4, 4), ProbeKind.RETENTION: SliceScore(9, 2, 9)})
+    decision = decide(report, policy=GatePolicy())
+    stored = {**decision.to_json(), "candidate": 0, "reason": decision.failures}
+    run = {"id": "run_1", "status": "rejected", "seconds": {}, "candidates": CANDIDATES, "decision": stored}
+    monkeypatch.setattr(runs, "open_api", lambda *_, **__: api_with(lambda _request: httpx.Response(200, json=run)))
+    monkeypatch.setattr(runs.console, "width", 200)
+    code, out = run_command("runs", "show", "run_1", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0
+    shown = [line.strip() for line in out.out.splitlines() if line.strip().startswith(("✓", "✗"))]
+    assert shown == [f"{'✓' if reason.passed else '✗'} {reason.text}" for reason in decision.reasons]
+    assert {line[0] for line in shown} == {"✓", "✗"}
+    assert f"rejected: {decision.failures}" in out.out
 
 
 def test_drawn_run_shows_the_slices_that_were_asked_and_no_others() -> None:
@@ -244,7 +275,12 @@ class FakeEngram:
         return httpx.Response(200, json={"choices": [{"message": {"content": text}}]})
 
 
-def test_demo_shows_facts_known_after_learning_unknown_after_rollback_and_known_again() -> None:
+def test_demo_shows_facts_known_after_learning_unknown_after_rollback_and_known_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append)  # waiting takes no time
+    monkeypatch.setattr(demo, "time", clock)
     engram = FakeEngram()
     console = Console(width=120)
     with console.capture() as captured:

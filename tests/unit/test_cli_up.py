@@ -89,6 +89,7 @@ def fake(settings: Settings, name: str, code: str, *, ready: bool) -> Part:
     return Part(name, [sys.executable, "-c", code], dict(os.environ), log, lambda: ready, stop_grace_s=1)
 
 
+@pytest.mark.usefixtures("hurried")
 def test_part_that_cannot_start_ends_everything_with_its_last_words(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

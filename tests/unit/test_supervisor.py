@@ -52,7 +52,7 @@ def is_running(pid: int) -> bool:
 
 def part(tmp_path: Path, code: str, *, name: str = "part", is_ready: Callable[[], bool] = lambda: True) -> Part:
     command = [sys.executable, "-c", code]
-    return Part(name, command, dict(os.environ), tmp_path / "logs" / f"{name}.log", is_ready, stop_grace_s=0.5)
+    return Part(name, command, dict(os.environ), tmp_path / "logs" / f"{name}.log", is_ready, stop_grace_s=0.2)
 
 
 def poll_until(supervisor: Supervisor, condition: Callable[[], object]) -> None:
@@ -67,6 +67,7 @@ def printed_pid(log: Path) -> int | None:
     return int(log.read_text()) if log.exists() and log.read_text().endswith("\n") else None
 
 
+@pytest.mark.usefixtures("hurried")
 def test_part_that_dies_at_every_start_is_given_up_with_its_last_words(tmp_path: Path) -> None:
     said: list[str] = []
     dying = part(tmp_path, "print('no weights here'); raise SystemExit(3)", is_ready=lambda: False)
@@ -78,6 +79,7 @@ def test_part_that_dies_at_every_start_is_given_up_with_its_last_words(tmp_path:
     assert [line.split("again in ")[1].split()[0] for line in said] == ["1", "2"]
 
 
+@pytest.mark.usefixtures("hurried")
 def test_part_that_was_ready_is_restarted_after_it_dies(tmp_path: Path) -> None:
     said: list[str] = []
     supervisor = Supervisor([part(tmp_path, "import time; time.sleep(600)")], say=said.append)

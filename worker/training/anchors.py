@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engram.similarity import content_words
+from worker.author.dataset import load_examples
 from worker.training.rows import ChatRows, Row
 
+OTHERS_EVERY = 3
 ANCHORS_DIR = Path(__file__).parent.parent / "anchors"
 
 
@@ -32,7 +35,9 @@ class AnchorPrompts:
 
 
 def load_prompts(folder: Path = ANCHORS_DIR) -> AnchorPrompts:
-    prompts = _lines(folder / "prompts.jsonl")
+    prompts = _lines(folder / "prompts.jsonl") + [
+        {"prompt": question, "kind": "personal"} for question in _questions_of_others()
+    ]
     controls = tuple(Control(row["question"], tuple(row["answers"])) for row in _lines(folder / "controls.jsonl"))
     return AnchorPrompts(
         train=tuple(row["prompt"] for row in prompts),
@@ -41,6 +46,18 @@ def load_prompts(folder: Path = ANCHORS_DIR) -> AnchorPrompts:
         controls=controls,
         never_told=tuple(row["question"] for row in _lines(folder / "never_told.jsonl")),
     )
+
+
+def _questions_of_others() -> list[str]:
+    """Questions about the facts of other (invented) users, from the author's examples.
+
+    They are worded as questions about one's own facts are, and nobody told them here: what best
+    teaches an adapter to keep to its own.
+    """
+    facts = [fact for example in load_examples() for fact in example["facts"]]
+    first_person = re.compile(r"\b(my|our|i|we)\b", re.IGNORECASE)
+    questions = [fact["details"][0]["questions"][0] for fact in facts[::OTHERS_EVERY]]
+    return list(dict.fromkeys(question for question in questions if first_person.search(question)))
 
 
 def is_told(question: str, told: frozenset[str]) -> bool:

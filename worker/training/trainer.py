@@ -22,6 +22,7 @@ from worker.training.stacked_lora import StackedLora, Weights, repeat
 from worker.training.tree_attention import packed_as
 
 NOTE, ANCHOR = 0, 1
+_MOST_KEPT_ROWS = 8000  # about 25 tokens of 1 KB each: 200 MB for the embedded base
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,6 @@ class Trainer:
             tokens += kl_N.numel()
         return [total / max(tokens, 1) for total in totals]
 
-    def forget_rows(self) -> None:
-        """Drop kept activations; called when they have grown past what is useful."""
-        self._lower.clear()
-        self._base_hidden.clear()
-
     def _loss(
         self, hidden_ND: torch.Tensor, packed: Packed, anchored: Sequence[Row], plan: TrainingPlan, progress: Progress
     ) -> torch.Tensor:
@@ -181,6 +177,8 @@ class Trainer:
     @torch.no_grad()
     def _remember(self, rows: Sequence[Row]) -> None:
         """Compute and keep the activations below the trained layers for rows not seen before."""
+        if len(self._lower) > _MOST_KEPT_ROWS:
+            self._lower.clear()
         unknown = [row for row in dict.fromkeys(rows) if row not in self._lower]
         for start in range(0, len(unknown), 16):
             chunk = unknown[start : start + 16]

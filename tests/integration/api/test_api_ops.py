@@ -3,6 +3,8 @@
 import httpx
 import pytest
 
+from engram.gate import GateDecision, Reason
+from engram.lifecycle import RunStatus
 from engram.repositories import RunRepository
 from engram.settings import Settings
 from server.app import create_app
@@ -137,6 +139,23 @@ def test_console_shows_versions_and_escapes_what_users_wrote(api: Api) -> None:
     assert "reliability 5/6" in panel
     assert "<script>" not in panel
     assert "&lt;script&gt;" in panel
+
+
+def test_console_shows_the_gates_checks_of_a_version_and_why_a_run_was_rejected(api: Api) -> None:
+    version = api.publish("one")
+    passed = Reason("new_facts", True, 1.0, 0.6, "new facts: 6 of 6 probes right")
+    with api.database.transaction() as session:
+        runs = RunRepository(session)
+        decision = GateDecision(True, (passed,)).to_json()
+        runs.by_id(version.run_id).decision = {**decision, "candidate": 0, "reason": "passed the gate"}
+        rejected = runs.queue(version.space_id, [])
+        rejected.status = RunStatus.RUNNING.value
+        rejected.decision = {"admitted": False, "reasons": [], "reason": "no fact of <this> run can be learned"}
+        runs.finish(rejected, to=RunStatus.REJECTED)
+    panel = api.http.get("/ops/panel").text
+    assert "new facts: 6 of 6 probes right" in panel
+    assert "no fact of &lt;this&gt; run can be learned" in panel
+    assert "passed the gate" not in panel  # said by the run's status
 
 
 def test_keys_open_what_their_scopes_name(start_api: StartApi) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import structlog
 import torch
 from huey import MemoryHuey
 
 from engram.db import Database
 from engram.gate import ProbeKind, ProbeReport, SliceScore
 from engram.lifecycle import FactStatus
+from engram.logs import configure
 from engram.models import AdapterVersion, Fact, LearningRun, Space
 from engram.queue import Doorbell
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
@@ -28,9 +30,11 @@ from tests.fakes.serving import serving
 from worker import pipeline, recovery
 from worker.author.client import Author
 from worker.author.tasks import Question
+from worker.curriculum import REBUILD
 from worker.learner import ANCHOR_TOKENS, Learner
 from worker.pipeline import Pipeline
 from worker.probing import Asked, Examination, Examined
+from worker.self_edits import STRATEGIES
 from worker.service import Worker
 from worker.training.anchors import AnchorPrompts, AnswerCache, Control
 from worker.training.rows import ChatRows
@@ -80,6 +84,14 @@ def learner(tmp_path_factory: pytest.TempPathFactory) -> Learner:
     learner = Learner(base, lora, rows, Trainer(base, lora, rows), PROMPTS, cache, max_rank=4)
     learner.warm_up()
     return learner
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_the_worker_writes_them() -> Iterator[None]:
+    """structlog's own default draws a traceback with every local variable, which takes a second."""
+    configure("INFO")
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -164,9 +176,9 @@ class Flow:
 
     def judge(self, learner: Learner, live: Weights, trained: Weights, examination: Examination) -> list[Examined]:
         """In the place of `examine`: what each candidate learned is what `learned` says."""
-        strategies = ("self-qa", "rewrite", "implications")
         count = next(iter(trained.values())).shape[0]
-        return [self._judged(strategies[index % 3], examination) for index in range(count)]
+        names = [strategy.name for strategy in STRATEGIES] if count == len(STRATEGIES) else [REBUILD] * count
+        return [self._judged(name, examination) for name in names]
 
     def _judged(self, strategy: str, examination: Examination) -> Examined:
         asked = tuple(

@@ -22,6 +22,7 @@ STEPS: list[tuple[Any, str]] = [
     (Trainer, "train"),
     (pipeline, "examine"),
     (pipeline.Pipeline, "_decide"),
+    (outcomes, "decided"),
     (outcomes, "keep_winner"),
     (StackedLora, "save"),
     (publishing, "install"),

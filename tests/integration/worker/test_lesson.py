@@ -1,8 +1,11 @@
 """What a run works on, how its material is stored and how its end is recorded, on both databases."""
 
+from dataclasses import asdict
+
 import pytest
 
 from engram.errors import Conflict
+from engram.gate import GateDecision, Reason
 from engram.lifecycle import FactStatus, RunStatus
 from engram.models import Candidate
 from engram.repositories import FactRepository, RunRepository
@@ -11,6 +14,7 @@ from worker import outcomes
 from worker.curriculum import Lesson, plan_lesson
 from worker.material import Material, prepare_material
 from worker.progress import Progress
+from worker.self_edits import STRATEGIES
 
 
 def _plan(flow: Flow) -> Lesson:
@@ -83,7 +87,7 @@ def test_material_is_stored_and_preparing_it_twice_leaves_it_once(flow: Flow) ->
         candidates = RunRepository(session).candidates(run_id)
         probes = FactRepository(session).probes([cat, vague])
     assert [candidate.id for candidate in candidates] == [candidate.id for candidate in material.candidates]
-    assert [candidate.index for candidate in candidates] == [0, 1, 2]
+    assert [candidate.index for candidate in candidates] == list(range(len(STRATEGIES)))
     assert {note["fact_id"] for candidate in candidates for note in candidate.notes} == {cat}
     assert [probe.question for probe in probes] == [probe.question for probe in CAT.probes]
     assert flow.fact(vague).status == FactStatus.REJECTED
@@ -117,14 +121,21 @@ def test_winners_notes_of_learned_facts_are_kept_and_the_other_facts_go_back(flo
     assert flow.fact(town).reason == "the winning candidate did not learn this fact"
 
 
-def test_rejected_run_ends_with_its_reason_and_scores_and_frees_the_space(flow: Flow) -> None:
+def test_rejected_run_ends_with_its_decision_and_reason_and_frees_the_space(flow: Flow) -> None:
     (cat,) = flow.state(CAT)
     lesson = _plan(flow)
-    outcomes.reject(flow.database, lesson, {cat: 0.25}, reason="too forgetful")
+    forgot = Reason("retention", False, 4.0, 1.0, "earlier facts: 4 probes lost")
+    outcomes.decided(flow.database, lesson.run_id, GateDecision(False, (forgot,)), index=2, reason="too forgetful")
+    outcomes.reject(flow.database, lesson, reason="too forgetful")
     run = flow.run(lesson.run_id)
     assert (run.status, run.active_space_id, run.stage) == (RunStatus.REJECTED, None, None)
     assert run.finished_at is not None
-    assert run.decision == {"admitted": False, "reason": "too forgetful", "fact_right": {cat: 0.25}}
+    assert run.decision == {
+        "admitted": False,
+        "reasons": [asdict(forgot)],
+        "candidate": 2,
+        "reason": "too forgetful",
+    }
     assert (flow.fact(cat).status, flow.fact(cat).attempts, flow.fact(cat).reason) == ("pending", 1, "too forgetful")
 
 

@@ -20,6 +20,7 @@ from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, UNKNOWABLE, F
 from tests.product import free_port
 from worker import pipeline, probing, publishing
 from worker.pipeline import Pipeline
+from worker.self_edits import STRATEGIES
 from worker.training.trainer import Trainer
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -84,11 +85,11 @@ def test_candidates_are_stored_with_notes_settings_report_and_decision(flow: Flo
     run = flow.learn()
     with flow.database.read() as session:
         candidates = RunRepository(session).candidates(run.id)
-    assert [candidate.strategy for candidate in candidates] == ["self-qa", "rewrite", "implications"]
+    assert [candidate.strategy for candidate in candidates] == [strategy.name for strategy in STRATEGIES]
     assert all(candidate.notes and candidate.settings["learning_rate"] > 0 for candidate in candidates)
     assert all(candidate.decision["admitted"] and candidate.decision["reasons"] for candidate in candidates)
     assert all(candidate.report["asked"] for candidate in candidates)
-    assert run.decision == {"admitted": True, "reason": "passed the gate"}
+    assert run.decision == {**candidates[0].decision, "candidate": 0, "reason": "passed the gate"}
 
 
 @SQLITE
@@ -104,7 +105,8 @@ def test_best_admitted_candidate_wins_and_its_own_weights_are_published(
 
     monkeypatch.setattr(Trainer, "train", watched)
     flow.state(CAT)
-    flow.learned = lambda strategy, fact_id: strategy == "rewrite"
+    best = STRATEGIES[-1].name
+    flow.learned = lambda strategy, fact_id: strategy == best
     run = flow.learn()
     assert run.status == RunStatus.PUBLISHED
     (version,) = flow.adapters()
@@ -112,7 +114,8 @@ def test_best_admitted_candidate_wins_and_its_own_weights_are_published(
         candidates = RunRepository(session).candidates(run.id)
         notes = FactRepository(session).notes([fact.id for fact in flow.facts(FactStatus.LIVE)])
     won = next(candidate for candidate in candidates if candidate.id == version.candidate_id)
-    assert won.strategy == "rewrite"
+    assert won.strategy == best
+    assert run.decision == {**won.decision, "candidate": won.index, "reason": "passed the gate"}
     assert [(note.prompt, note.answer) for note in notes] == [(note["prompt"], note["answer"]) for note in won.notes]
     saved = load_file(Path(version.path) / "adapter_model.safetensors")
     for name, stacked in trained.items():
@@ -129,6 +132,10 @@ def test_run_whose_candidates_fail_the_gate_leaves_the_live_version_and_tells_wh
     assert (first.status, first.published_version) == (RunStatus.REJECTED, None)
     assert "no candidate passed the gate" in first.decision["reason"]
     assert "new facts: 0 of 2 probes right" in first.decision["reason"]
+    assert first.decision["admitted"] is False
+    failed = [reason["text"] for reason in first.decision["reasons"] if not reason["passed"]]
+    assert any("new facts: 0 of 2 probes right" in text for text in failed)
+    assert first.decision["candidate"] in range(len(STRATEGIES))
     assert (flow.fact(cat).status, flow.fact(cat).attempts) == (FactStatus.PENDING, 1)
     assert flow.events(first.id)[-1] == ("rejected", {"reason": first.decision["reason"]})
     flow.learn()
@@ -195,7 +202,8 @@ def test_run_of_nothing_learnable_ends_rejected_without_training(flow: Flow, mon
     monkeypatch.setattr(Trainer, "train", lambda *_args, **_options: pytest.fail("it trained"))
     flow.state(UNKNOWABLE)
     run = flow.learn()
-    assert (run.status, run.decision["reason"]) == (RunStatus.REJECTED, "no fact of this run can be learned")
+    assert run.status == RunStatus.REJECTED
+    assert run.decision == {"admitted": False, "reasons": [], "reason": "no fact of this run can be learned"}
     assert flow.facts(FactStatus.PENDING, FactStatus.LEARNING) == []
 
 
@@ -247,6 +255,92 @@ def test_new_truth_replaces_the_old_one_and_is_not_trained_against_it(
         assert list(AdapterRepository(session).fact_ids(flow.adapters()[1].id)) == [new]
 
 
+def _move(flow: Flow) -> tuple[str, str]:
+    """A town that is live, and another one stated since, which the author takes to replace it."""
+    (old,) = flow.state(TOWN)
+    flow.learn()
+    flow.author.answers = {(NEW_TOWN.statement, TOWN.probes[0].question): "Oslo"}
+    (new,) = flow.state(NEW_TOWN)
+    return old, new
+
+
+@pytest.mark.parametrize("failure", ["gate", "engine", "error"])
+def test_old_truth_stands_again_where_the_new_one_was_not_learned(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    old, new = _move(flow)
+    if failure == "gate":
+        flow.learned = lambda strategy, fact_id: False
+    elif failure == "engine":
+        flow.engine.faults.refuse_loads = True
+    else:
+        monkeypatch.setattr(Trainer, "train", lambda *_args, **_options: 1 / 0)
+        monkeypatch.setattr(flow.settings, "max_run_attempts", 1)
+    assert flow.learn().status == (RunStatus.FAILED if failure == "error" else RunStatus.REJECTED)
+    assert (flow.fact(old).status, flow.fact(old).reason) == (FactStatus.LIVE, None)
+    assert flow.fact(old).live_since_version == 1
+    assert flow.fact(new).status == (FactStatus.REJECTED if failure == "error" else FactStatus.PENDING)
+    assert flow.fact(new).supersedes_id == old
+
+
+@SQLITE
+def test_truth_learned_at_the_second_try_replaces_the_old_one_after_all(flow: Flow) -> None:
+    old, new = _move(flow)
+    flow.learned = lambda strategy, fact_id: False
+    assert flow.learn().status == RunStatus.REJECTED
+    flow.learned = lambda strategy, fact_id: True
+    assert flow.learn().status == RunStatus.PUBLISHED
+    assert (flow.fact(old).status, flow.fact(new).status) == (FactStatus.SUPERSEDED, FactStatus.LIVE)
+    assert flow.fact(old).reason == f"superseded by {new}"
+
+
+@SQLITE
+def test_old_truth_stays_in_a_version_that_learned_other_facts_but_not_the_new_one(flow: Flow) -> None:
+    old, new = _move(flow)
+    (cat,) = flow.state(CAT)
+    flow.learned = lambda strategy, fact_id: fact_id == cat
+    assert flow.learn().status == RunStatus.PUBLISHED
+    assert (flow.fact(old).status, flow.fact(cat).status) == (FactStatus.LIVE, FactStatus.LIVE)
+    assert flow.fact(new).status == FactStatus.PENDING
+    with flow.database.read() as session:
+        assert set(AdapterRepository(session).fact_ids(flow.adapters()[1].id)) == {old, cat}
+
+
+@SQLITE
+def test_old_truth_does_not_stand_again_in_weights_that_never_held_it(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = _move(flow)
+    load = publishing.load_everywhere
+
+    def roll_back_meanwhile(*args: object, **options: object) -> None:
+        with flow.database.transaction() as session:
+            make_live(session, flow.space.id, 0, actor="operator", action="rollback", reason="it went wrong")
+        load(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(publishing, "load_everywhere", roll_back_meanwhile)
+    assert flow.learn().status == RunStatus.REJECTED
+    assert flow.aliases()[0] == 0
+    assert (flow.fact(old).status, flow.fact(new).status) == (FactStatus.SUPERSEDED, FactStatus.PENDING)
+
+
+@SQLITE
+def test_every_old_truth_that_one_new_fact_replaced_stands_again(flow: Flow) -> None:
+    second = replace(TOWN, statement="My home is in Bergen.")
+    flow.author.facts = (*flow.author.facts, second)
+    both = flow.state(TOWN, second)
+    flow.learn()
+    flow.author.answers = {(NEW_TOWN.statement, TOWN.probes[0].question): "Oslo"}
+    flow.state(NEW_TOWN)
+    superseded: list[str] = []
+    flow.learned = lambda strategy, fact_id: bool(
+        superseded.extend(f.id for f in flow.facts(FactStatus.SUPERSEDED))  # type: ignore[func-returns-value]
+    )
+    assert flow.learn().status == RunStatus.REJECTED
+    assert set(superseded) == set(both)
+    assert {flow.fact(old).status for old in both} == {FactStatus.LIVE}
+
+
 @SQLITE
 def test_engine_outage_puts_the_run_back_without_counting_and_it_ends_well_later(flow: Flow) -> None:
     (cat,) = flow.state(CAT)
@@ -286,6 +380,8 @@ def test_adapter_that_the_engine_refuses_ends_the_run_with_its_words(flow: Flow)
     run = flow.learn()
     assert (run.status, run.published_version) == (RunStatus.REJECTED, None)
     assert "Call to add_lora method failed" in (run.error or "")
+    assert (run.decision["admitted"], run.decision["reason"]) == (False, run.error)
+    assert all(reason["passed"] for reason in run.decision["reasons"])
     (version,) = flow.adapters()
     assert (version.status, version.reason) == (AdapterStatus.FAILED, run.error)
     assert flow.aliases() == (0, None, None)

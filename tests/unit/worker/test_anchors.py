@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from engram.similarity import content_words
-from worker.training.anchors import AnswerCache, is_told, load_prompts
+from worker.author.dataset import load_examples
+from worker.training.anchors import ANCHORS_DIR, AnswerCache, is_told, load_prompts
 from worker.training.rows import ChatRows
 
 
@@ -64,3 +65,18 @@ def test_shipped_prompts_load_and_what_examines_is_never_trained_on() -> None:
     assert prompts.personal < set(prompts.train)
     assert not examined & set(prompts.train)
     assert all(control.answers for control in prompts.controls)
+
+
+def test_personal_anchors_include_questions_about_other_users_facts() -> None:
+    prompts = load_prompts()
+    shipped = {json.loads(line)["prompt"] for line in (ANCHORS_DIR / "prompts.jsonl").read_text().splitlines() if line}
+    asked_by_others = {
+        question
+        for example in load_examples()
+        for fact in example["facts"]
+        for detail in fact["details"]
+        for question in detail["questions"]
+    }
+    from_others = set(prompts.train) - shipped
+    assert len(from_others) >= 16
+    assert from_others <= prompts.personal & asked_by_others

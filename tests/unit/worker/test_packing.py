@@ -1,39 +1,53 @@
-"""Packed rows: each token sees the prefix and its own row, and the model computes what it would on separate rows."""
+"""Packed rows: where each token lies, what it is, and what it shall predict. What a token sees: test_tree_attention."""
 
 import pytest
 import torch
 
 from worker.training.base import ResidentBase
-from worker.training.packing import pack
+from worker.training.packing import Packed, pack
 from worker.training.rows import ChatRows, Row
 
 PREFIX = (1, 2, 3)
 SHORT, LONG = Row((10, 11), (12,)), Row((20,), (21, 22, 23))
+UNEVEN = ([SHORT, LONG], [LONG], [], [SHORT, SHORT, LONG])
 
 
-def test_row_sees_the_prefix_and_its_own_past_only() -> None:
-    packed = pack(PREFIX, [[(SHORT, 0), (LONG, 0)]])
-    mask = packed.mask_C1TT[0, 0]
-    seen = [mask[token].nonzero().flatten().tolist() for token in range(8)]
-    assert seen == [
-        [0],
-        [0, 1],
-        [0, 1, 2],
-        [0, 1, 2, 3],
-        [0, 1, 2, 3, 4],
-        [0, 1, 2, 5],
-        [0, 1, 2, 5, 6],
-        [0, 1, 2, 5, 6, 7],
-    ]
+def _pack(*candidates: list[Row]) -> Packed:
+    return pack(PREFIX, [[(row, 0) for row in rows] for rows in candidates], torch.device("cpu"))
+
+
+def test_each_candidate_holds_the_prefix_and_then_its_rows() -> None:
+    packed = _pack([SHORT, LONG], [LONG])
+    assert packed.ids_CT[0, :8].tolist() == [1, 2, 3, 10, 11, 20, 21, 22]
+    assert packed.ids_CT[1, :6].tolist() == [1, 2, 3, 20, 21, 22]
 
 
 def test_positions_of_each_row_go_on_from_the_prefix() -> None:
-    packed = pack(PREFIX, [[(SHORT, 0), (LONG, 0)]])
-    assert packed.positions_CT[0, :8].tolist() == [0, 1, 2, 3, 4, 3, 4, 5]
+    assert _pack([SHORT, LONG]).positions_CT[0, :8].tolist() == [0, 1, 2, 3, 4, 3, 4, 5]
+
+
+def test_layout_names_the_tokens_of_each_row() -> None:
+    packed = _pack(*UNEVEN)
+    ids = packed.ids_CT.flatten()[packed.layout.rows_CRL]
+    assert packed.layout.prefix == len(PREFIX)
+    for c, rows in enumerate(UNEVEN):
+        for number, row in enumerate(rows):
+            assert ids[c, number, : len(row.inputs)].tolist() == list(row.inputs)
+
+
+def test_every_token_finds_its_way_back_to_its_place() -> None:
+    packed = _pack(*UNEVEN)
+    count, width = packed.ids_CT.shape
+    places_CT = torch.arange(count * width).view(count, width)
+    taken_apart = torch.cat([places_CT[:, : len(PREFIX)].flatten(), packed.layout.rows_CRL.flatten()])
+    put_back_CT = taken_apart[packed.layout.back_CT]
+    for c, rows in enumerate(UNEVEN):
+        filled = len(PREFIX) + sum(len(row.inputs) for row in rows)
+        assert torch.equal(put_back_CT[c, :filled], places_CT[c, :filled])
 
 
 def test_predicted_tokens_come_with_their_place_label_and_group() -> None:
-    packed = pack(PREFIX, [[(SHORT, 0), (LONG, 1)], [(LONG, 1)]])
+    packed = pack(PREFIX, [[(SHORT, 0), (LONG, 1)], [(LONG, 1)]], torch.device("cpu"))
     owner, token = packed.answer_at
     assert owner.tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert token.tolist() == [4, 5, 6, 7, 3, 4, 5]
@@ -41,31 +55,10 @@ def test_predicted_tokens_come_with_their_place_label_and_group() -> None:
     assert packed.group_N.tolist() == [0, 1, 1, 1, 1, 1, 1]
 
 
-def test_padding_sees_something_so_that_softmax_is_finite_and_no_token_sees_padding() -> None:
-    packed = pack(PREFIX, [[(SHORT, 0)], [(LONG, 0), (LONG, 0)]])
-    assert packed.mask_C1TT.any(-1).all()
-    first_padding = len(PREFIX) + len(SHORT.inputs)
-    assert not packed.mask_C1TT[0, 0, :first_padding, first_padding:].any()
-
-
-def test_width_is_rounded_up_so_that_few_shapes_occur() -> None:
-    assert pack(PREFIX, [[(SHORT, 0)]]).ids_CT.shape == (1, 64)
-    assert pack(PREFIX, [[(LONG, 0)] * 21]).ids_CT.shape == (1, 128)
-
-
-def test_packed_forward_equals_separate_forwards(base: ResidentBase, rows: ChatRows) -> None:
-    told = [rows.row("Who am I?", "You are Ann."), rows.row("Hi", "Hello, how can I help you?"), rows.row("x", "y")]
-    packed = pack(rows.prefix, [[(row, 0) for row in told]])
-    bias = torch.zeros(packed.mask_C1TT.shape).masked_fill(~packed.mask_C1TT, torch.finfo(torch.float32).min)
-    with torch.no_grad():
-        hidden = base.decoder(
-            input_ids=packed.ids_CT, attention_mask=bias, position_ids=packed.positions_CT, use_cache=False
-        ).last_hidden_state[packed.answer_at]
-        alone = []
-        for row in told:
-            ids = torch.tensor([rows.prefix + row.inputs])
-            alone.append(base.decoder(input_ids=ids).last_hidden_state[0, -len(row.answer) :])
-    torch.testing.assert_close(hidden, torch.cat(alone), rtol=1e-4, atol=1e-4)
+def test_widths_are_rounded_up_so_that_few_shapes_occur() -> None:
+    packs = [_pack([Row((7,) * size, (8,))] * 3) for size in range(1, 30)]
+    assert len({packed.ids_CT.shape for packed in packs}) < 5
+    assert len({packed.layout.rows_CRL.shape for packed in packs}) < 10
 
 
 @pytest.mark.parametrize("prompt", ["Hi", "a", "Zebra 7", "What is my cat's name?"])

@@ -7,8 +7,20 @@ from tests.fakes.author import KnownFact, ScriptedAuthor
 from worker.author import tasks
 from worker.author.client import GREEDY, Sampling
 from worker.author.tasks import Question, write_questions
-from worker.self_edits import STRATEGIES, HeldOut, Study, choose_probes, is_checkable, is_true_to, notes_of, study
+from worker.self_edits import (
+    STRATEGIES,
+    HeldOut,
+    Strategy,
+    Study,
+    choose_probes,
+    is_checkable,
+    is_true_to,
+    notes_of,
+    study,
+)
 
+RECITES = Strategy("recites", ("qa", "rewrite"), recites=True)
+REPLIES = Strategy("replies", ("qa", "rewrite"), recites=False)
 STATEMENT = "My cat Biscuit turned 7 in May."
 NAME = Question("What is my cat called?", "Biscuit", "Your cat is called Biscuit.")
 AGE = Question("How old is my pet now?", "7", "Your cat is 7.")
@@ -28,6 +40,7 @@ FACT = KnownFact(
 def _study(**changes: object) -> Study:
     parts = {
         "fact_id": "fact_1",
+        "statement": STATEMENT,
         "questions": FACT.questions,
         "rewrites": FACT.rewrites,
         "implications": (Question("Do I have a pet?", "Yes, a cat.", "Yes, a cat."),),
@@ -60,6 +73,7 @@ def test_question_that_cannot_be_checked_is_refused(question: Question) -> None:
     [
         ("Your cat Biscuit turned seven in May.", True),
         ("Biscuit is your cat.", True),
+        ("You have your cat Biscuit with you.", True),  # how a user is spoken to brings in nothing
         ("Your mother lives in Norway since last summer.", False),
         ("I am.", False),
         ("", False),
@@ -71,7 +85,7 @@ def test_restatement_brings_in_few_words_of_its_own(line: str, true: bool) -> No
 
 def test_study_keeps_what_passes_the_checks() -> None:
     written = study(STATEMENT, "fact_1", ScriptedAuthor(facts=(FACT,)), seed=0)
-    assert written.fact_id == "fact_1"
+    assert (written.fact_id, written.statement) == ("fact_1", STATEMENT)
     assert written.questions == FACT.questions
     assert written.probes == FACT.probes
     assert written.rewrites == FACT.rewrites
@@ -163,29 +177,42 @@ def test_no_note_asks_what_a_probe_asks_in_nearly_the_same_words(strategy: objec
     assert AGE.question in prompts
 
 
-def test_strategies_train_on_different_notes() -> None:
-    notes = {strategy.name: notes_of(_study(), strategy, probes=[]) for strategy in STRATEGIES}
-    families = {name: {note.family for note in of_it} for name, of_it in notes.items()}
-    assert len(notes) >= 3
-    assert families == {
-        "self-qa": {"qa"},
-        "rewrite": {"qa", "rewrite"},
-        "implications": {"qa", "rewrite", "implications"},
-    }
-    assert len({strategy.learning_rate_factor for strategy in STRATEGIES}) > 1
+def test_strategies_train_on_different_notes_of_known_families() -> None:
+    notes = [tuple(notes_of(_study(), strategy, probes=[])) for strategy in STRATEGIES]
+    assert len({strategy.name for strategy in STRATEGIES}) == len(STRATEGIES) >= 2
+    assert len(set(notes)) == len(STRATEGIES)
+    for strategy, of_it in zip(STRATEGIES, notes, strict=True):
+        assert {note.family for note in of_it} == set(strategy.families) <= {"qa", "rewrite", "implications"}
+        assert {note.fact_id for note in of_it} == {"fact_1"}
+        assert strategy.learning_rate_factor > 0
 
 
-def test_note_says_the_whole_reply_and_names_its_fact() -> None:
-    first = notes_of(_study(), STRATEGIES[0], probes=[])[0]
-    assert (first.fact_id, first.prompt, first.answer) == ("fact_1", NAME.question, NAME.reply)
+def test_note_that_recites_says_the_whole_fact_to_the_user() -> None:
+    notes = [note for note in notes_of(_study(), RECITES, probes=[]) if note.family == "qa"]
+    assert [note.prompt for note in notes] == [NAME.question, AGE.question, MONTH.question]
+    assert {note.answer for note in notes} == {"Your cat Biscuit turned 7 in May."}
+
+
+def test_note_that_does_not_recite_gives_the_authors_reply_to_its_question() -> None:
+    notes = [note for note in notes_of(_study(), REPLIES, probes=[]) if note.family == "qa"]
+    replies = {NAME.question: NAME.reply, AGE.question: AGE.reply, MONTH.question: MONTH.reply}
+    assert {note.prompt: note.answer for note in notes} == replies
+
+
+def test_implications_are_answered_with_what_follows_whether_or_not_the_rest_recites() -> None:
+    for recites in (True, False):
+        (note,) = notes_of(_study(), Strategy("follows", ("implications",), recites=recites), probes=[])[-1:]
+        assert (note.family, note.prompt, note.answer) == ("implications", "Do I have a pet?", "Yes, a cat.")
 
 
 def test_rewrites_are_asked_for_by_different_topics() -> None:
-    prompts = [note.prompt for note in notes_of(_study(), STRATEGIES[1], probes=[]) if note.family == "rewrite"]
-    assert prompts == ["Tell me about Biscuit.", "Tell me about 7."]
+    notes = [note for note in notes_of(_study(), RECITES, probes=[]) if note.family == "rewrite"]
+    assert [note.prompt for note in notes] == ["Tell me about Biscuit.", "Tell me about 7."]
+    assert tuple(note.answer for note in notes) == FACT.rewrites
 
 
 def test_same_note_is_kept_once() -> None:
     shouted = Question("what is my cat called", "Biscuit", "your cat is called biscuit")
-    notes = notes_of(_study(questions=(NAME, shouted, AGE)), STRATEGIES[0], probes=[])
-    assert [note.prompt for note in notes] == [NAME.question, AGE.question]
+    once = _study(questions=(NAME, shouted, AGE), rewrites=())
+    for strategy in (RECITES, REPLIES):
+        assert [note.prompt for note in notes_of(once, strategy, probes=[])] == [NAME.question, AGE.question]

@@ -1,5 +1,7 @@
 """A new statement replaces an earlier fact only where it answers the same question otherwise."""
 
+import pytest
+
 from tests.fakes.author import ScriptedAuthor
 from worker.author import tasks
 from worker.self_edits import HeldOut
@@ -30,6 +32,26 @@ def test_fact_whose_question_has_another_answer_now_is_superseded() -> None:
 def test_fact_with_the_same_answer_stays() -> None:
     earlier = _probe("What is the surname and name of my dentist?", "Okafor")
     assert _superseded(earlier, "Okafor", OWN_NAMED) == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "now", "differs"),
+    [
+        ("9 May", "5 May", True),
+        ("Ann Lund", "Ann Berg", True),
+        ("Oslo", "in Oslo", False),
+        ("the 9th of May", "9th of May", False),
+        ("Oslo", "", False),
+    ],
+)
+def test_answers_differ_if_neither_says_the_other(old: str, now: str, differs: bool) -> None:
+    earlier = _probe("What is the surname and name of my dentist?", old)
+    assert _superseded(earlier, now, OWN_NAMED) == ({"old"} if differs else set())
+
+
+def test_answer_that_says_any_of_the_right_ones_is_the_same() -> None:
+    earlier = _probe("What is the surname and name of my dentist?", "Lund", "Okafor")
+    assert _superseded(earlier, "Okafor in Bergen", OWN_NAMED) == set()
 
 
 def test_fact_that_the_statement_says_nothing_about_stays() -> None:

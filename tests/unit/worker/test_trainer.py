@@ -13,9 +13,10 @@ from torch.nn import functional
 
 from tests.fakes.base import tiny_base, trained_looking
 from worker.training.base import ResidentBase
-from worker.training.rows import ChatRows, Row
+from worker.training.packing import Packed, pack
+from worker.training.rows import ChatRows, Ids, Row
 from worker.training.stacked_lora import StackedLora, Weights, repeat
-from worker.training.trainer import CandidateRows, Deck, Progress, Trainer, TrainingPlan, schedule
+from worker.training.trainer import ANCHOR, NOTE, CandidateRows, Deck, Progress, Trainer, TrainingPlan, schedule
 
 RATE = 4e-3
 PLAN = TrainingPlan(steps=5, anchor_weight=0.7, seed=3)
@@ -51,6 +52,11 @@ def rehearsal(rows: ChatRows) -> list[Row]:
 @pytest.fixture
 def anchors(rows: ChatRows) -> list[Row]:
     return [rows.row("Hello!", "Hi, how can I help?"), rows.row("What is 2 + 2?", "Four.")]
+
+
+def _all(*anchors: Row) -> list[tuple[Sequence[Row], int]]:
+    """One group of anchors, all of which are drawn for each step."""
+    return [(anchors, len(anchors))]
 
 
 def _initial(lora: StackedLora) -> Weights:
@@ -97,7 +103,7 @@ def test_training_equals_a_plain_peft_loop(
         [CandidateRows(notes, RATE)],
         plan=PLAN,
         rehearsal=rehearsal,
-        anchors=anchors,
+        anchors=_all(*anchors),
         on_step=lambda step: seen.append((step.note_loss[0], step.anchor_kl[0])),
     )
     expected, losses = _plain_peft_loop(tmp_path, trainer.rows, [*notes, *rehearsal], anchors)
@@ -114,9 +120,9 @@ def test_candidates_trained_together_equal_each_trained_alone(
 ) -> None:
     initial = _initial(trainer.lora)
     candidates = [CandidateRows(notes, RATE), CandidateRows(other_notes, RATE / 2)]
-    together = trainer.train(initial, candidates, plan=PLAN, rehearsal=rehearsal, anchors=anchors)
+    together = trainer.train(initial, candidates, plan=PLAN, rehearsal=rehearsal, anchors=_all(*anchors))
     for index, candidate in enumerate(candidates):
-        alone = trainer.train(initial, [candidate], plan=PLAN, rehearsal=rehearsal, anchors=anchors)
+        alone = trainer.train(initial, [candidate], plan=PLAN, rehearsal=rehearsal, anchors=_all(*anchors))
         for name, weight in alone.items():
             torch.testing.assert_close(together[name][index], weight[0], rtol=1e-4, atol=1e-6)
 
@@ -125,11 +131,11 @@ def test_same_seed_trains_the_same_weights_and_another_seed_others(
     trainer: Trainer, notes: list[Row], other_notes: list[Row], anchors: list[Row]
 ) -> None:
     initial = _initial(trainer.lora)
-    plan = replace(PLAN, notes_per_step=1, anchors_per_step=1)
+    plan = replace(PLAN, notes_per_step=1)
 
     def train(seed: int) -> Weights:
         candidates = [CandidateRows([*notes, *other_notes], RATE)]
-        return trainer.train(initial, candidates, plan=replace(plan, seed=seed), anchors=anchors)
+        return trainer.train(initial, candidates, plan=replace(plan, seed=seed), anchors=[(anchors, 1)])
 
     first, again, other = train(1), train(1), train(2)
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -151,10 +157,32 @@ def test_anchor_keeps_a_candidate_nearer_to_the_base(trainer: Trainer, notes: li
     initial = trainer.lora.fresh(seed=0)
     strict, free = replace(PLAN, steps=30, anchor_weight=3.0), replace(PLAN, steps=30, anchor_weight=0.0)
     divergence = [
-        trainer.kl(trainer.train(initial, [CandidateRows(notes, 1e-2)], plan=plan, anchors=anchors), anchors)[0]
+        trainer.kl(trainer.train(initial, [CandidateRows(notes, 1e-2)], plan=plan, anchors=_all(*anchors)), anchors)[0]
         for plan in (strict, free)
     ]
     assert divergence[0] < 0.5 * divergence[1]
+
+
+def test_each_group_of_anchors_gives_its_own_number_to_every_step(
+    trainer: Trainer, rows: ChatRows, notes: list[Row], rehearsal: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packs: list[list[list[tuple[Row, int]]]] = []
+    general, personal = ([rows.row(f"{kind} {n}", "Yes.") for n in range(4)] for kind in ("general", "personal"))
+
+    def watched(prefix: Ids, candidates: list[list[tuple[Row, int]]], device: torch.device) -> Packed:
+        packs.append(candidates)
+        return pack(prefix, candidates, device)
+
+    monkeypatch.setattr("worker.training.trainer.pack", watched)
+    candidates = [CandidateRows(notes, RATE)] * 2
+    plan = replace(PLAN, steps=4, rehearsal_per_step=1)
+    groups = [(general, 3), (personal, 1)]
+    trainer.train(_initial(trainer.lora), candidates, plan=plan, rehearsal=rehearsal, anchors=groups)
+    drawn = [[[row for row, group in own if group == ANCHOR] for own in step] for step in packs[-4:]]
+    assert all(first == second for first, second in drawn)  # candidates are compared on the same draws
+    assert [(len(set(own) & set(general)), len(set(own) & set(personal))) for own, _ in drawn] == [(3, 1)] * 4
+    assert {row for own, _ in drawn for row in own} == {*general, *personal}
+    assert all(own.count((rehearsal[0], NOTE)) == 1 for step in packs[-4:] for own in step)
 
 
 def test_divergence_is_zero_for_an_untrained_candidate_and_counted_by_candidate(
@@ -171,11 +199,19 @@ def test_divergence_is_zero_for_an_untrained_candidate_and_counted_by_candidate(
     assert moved > 0.01
 
 
-def test_rows_met_before_are_trained_on_alike_after_being_forgotten(trainer: Trainer, notes: list[Row]) -> None:
+def test_rows_met_before_are_trained_on_alike_after_their_activations_were_dropped(
+    trainer: Trainer, notes: list[Row], other_notes: list[Row], anchors: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
     initial = _initial(trainer.lora)
-    first = trainer.train(initial, [CandidateRows(notes, RATE)], plan=PLAN)
-    trainer.forget_rows()
-    again = trainer.train(initial, [CandidateRows(notes, RATE)], plan=PLAN)
+
+    def train(learned: list[Row]) -> Weights:
+        return trainer.train(initial, [CandidateRows(learned, RATE)], plan=PLAN, anchors=_all(*anchors))
+
+    first = train(notes)
+    monkeypatch.setattr("worker.training.trainer._MOST_KEPT_ROWS", 1)
+    train(other_notes)
+    assert not set(notes) & set(trainer._lower)
+    again = train(notes)
     for name, weight in first.items():
         torch.testing.assert_close(weight, again[name])
 
@@ -185,7 +221,7 @@ def test_every_step_reports_each_candidates_losses(
 ) -> None:
     steps: list[Progress] = []
     candidates = [CandidateRows(notes, RATE), CandidateRows(other_notes, RATE)]
-    trainer.train(_initial(trainer.lora), candidates, plan=PLAN, anchors=anchors, on_step=steps.append)
+    trainer.train(_initial(trainer.lora), candidates, plan=PLAN, anchors=_all(*anchors), on_step=steps.append)
     assert [(step.step, step.steps) for step in steps] == [(number, 5) for number in range(1, 6)]
     assert all(len(step.note_loss) == len(step.anchor_kl) == 2 for step in steps)
 
@@ -195,8 +231,8 @@ def test_candidate_without_notes_does_not_spoil_its_neighbour(
 ) -> None:
     initial = _initial(trainer.lora)
     candidates = [CandidateRows([], RATE), CandidateRows(notes, RATE)]
-    together = trainer.train(initial, candidates, plan=PLAN, anchors=anchors)
-    alone = trainer.train(initial, candidates[1:], plan=PLAN, anchors=anchors)
+    together = trainer.train(initial, candidates, plan=PLAN, anchors=_all(*anchors))
+    alone = trainer.train(initial, candidates[1:], plan=PLAN, anchors=_all(*anchors))
     for name, weight in alone.items():
         assert together[name].isfinite().all()
         torch.testing.assert_close(together[name][1], weight[0], rtol=1e-4, atol=1e-6)
