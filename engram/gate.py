@@ -65,7 +65,7 @@ class GatePolicy:
     min_gain: float = 0.3
     max_retention_loss: float = 0.1
     min_locality: float = 0.9
-    max_false_recall: float = 0.1
+    max_false_recall: float = 0.2
     max_kl: float = 0.3
 
 

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 BASE_ANSWER_TOKENS = 24
 # Where an answer begins decides what it says: a short anchor holds as well as a long one.
 ANCHOR_TOKENS = 12
-PROBE_TOKENS = 40
+PROBE_TOKENS = 28
 _WARM_AT_ONCE = 64
 
 

@@ -5,6 +5,7 @@ reply must say it, the question must not give it away, and the author, asked the
 statement before it, must find the same answer again.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from worker.person import second_person
 
 _MIN_AGREEMENT = 0.5
 _MAX_PROBES = 4
+_MAX_CUES = 8
+_NOT_CUES = set("have with that this been they them from every only more than just what when where which your".split())
 _ADDRESS = {"your", "yours", "have", "that", "with"}
 
 
@@ -67,9 +70,9 @@ class Strategy:
 
 
 STRATEGIES = (
-    Strategy("recite", ("qa",), recites=True),
-    Strategy("rewrite", ("qa", "rewrite"), recites=True, learning_rate_factor=0.75),
-    Strategy("self-qa", ("qa", "implications"), recites=False),
+    Strategy("recite", ("qa", "cues"), recites=True),
+    Strategy("rewrite", ("qa", "cues", "rewrite"), recites=True, learning_rate_factor=0.75),
+    Strategy("self-qa", ("qa", "rewrite", "implications"), recites=False),
 )
 
 
@@ -125,6 +128,9 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
         Note(written.fact_id, "qa", question.question, whole if strategy.recites else question.reply)
         for question in written.questions
     ]
+    if "cues" in strategy.families:
+        cues = cue_words(written.statement)
+        notes += [Note(written.fact_id, "cues", f"What do you know about {cue}?", whole) for cue in cues]
     if "rewrite" in strategy.families:
         topics = list(dict.fromkeys(question.answer for question in written.questions)) or ["that"]
         notes += [
@@ -145,6 +151,12 @@ def is_checkable(question: Question, statement: str) -> bool:
         and (not question.reply or is_right(question.reply, [question.answer]))
         and len(normalise(question.question)) >= 2
     )
+
+
+def cue_words(statement: str) -> list[str]:
+    """The first words of the statement that may bring the fact to mind: names, numbers and longer words."""
+    words = dict.fromkeys(re.findall(r"[^\W_][\w'’-]+", statement))
+    return [word for word in words if len(word) > 3 and word.lower() not in _NOT_CUES][:_MAX_CUES]
 
 
 def is_true_to(line: str, statement: str) -> bool:
