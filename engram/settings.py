@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     first_trained_layer: float = Field(
         1 / 3, description="Share of the lowest layers that keep no LoRA (their activations are computed once)."
     )
-    training_steps: int = Field(18, description="Optimizer steps of a run with one fact; more facts take more.")
+    training_steps: int = Field(12, description="Optimizer steps of a run with one fact; more facts take more.")
     learning_rate: float = Field(2e-3, description="Peak AdamW learning rate of an adapter.")
     rehearsal_notes_per_step: int = Field(8, description="Notes of earlier facts in each step.")
     anchor_prompts_per_step: int = Field(4, description="Unrelated prompts in each step, held to the base's answers.")

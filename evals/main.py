@@ -30,7 +30,8 @@ def root() -> None:
 def told_once_command(
     url: UrlOption = None,
     json_path: JsonOption = None,
-    n: Annotated[int, typer.Option(help="How many of the 40 facts.")] = 40,
+    path: Annotated[Path, typer.Option(help="Facts and probes, one JSON object a line.")] = told_once.DATA / "told_once.jsonl",
+    n: Annotated[int, typer.Option(help="How many facts of the file, from its beginning.")] = 40,
     batch: Annotated[int, typer.Option(help="Facts told before waiting for them to be learned.")] = 1,
 ) -> None:
     """Tell facts in chat, let them be learned, ask in new conversations."""
@@ -40,7 +41,7 @@ def told_once_command(
         figures = told_once.run(
             EngramClient(engram.http, f"told-once-{stamp}"),
             EngramClient(engram.http, f"chatter-{stamp}"),
-            told_once.Options(num_facts=n, batch=batch),
+            told_once.Options(path, num_facts=n, batch=batch),
             lambda line: console.print(line, highlight=False),
         )
     figures = {"eval": "told-once", "n": n, "batch": batch, "seconds": time.monotonic() - started, **figures}

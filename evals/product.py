@@ -42,7 +42,7 @@ def engram_at(url: str | None) -> Iterator[Running]:
             _wait_until_ready(client, process, Path(home))
             yield Running(client, settings_of(Path(home), port))
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
             process.wait(STOP_TIMEOUT_S)
 
 

@@ -23,8 +23,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`batch`: facts told before waiting for them to be learned; 1 is one after another."""
+    """`path`: rows in the format of `data/told_once.jsonl`. `batch`: facts told before waiting for them to be
+    learned; 1 is one after another."""
 
+    path: Path = DATA / "told_once.jsonl"
     num_facts: int = 40
     batch: int = 1
 
@@ -44,8 +46,8 @@ class Told:
 
 def run(client: EngramClient, chatter: EngramClient, options: Options, say: Callable[[str], None]) -> Json:
     """Measure everything of the issue's table but the swaps. Returns the figures and every answer."""
-    items = read("told_once.jsonl")[: options.num_facts]
-    controls = read("controls.jsonl")
+    items = read(options.path)[: options.num_facts]
+    controls = read(DATA / "controls.jsonl")
     base_answers = client.ask_all([control["question"] for control in controls], model="base")
     known = [c for c, answer in zip(controls, base_answers, strict=True) if is_right(answer, golds(c))]
     say(f"the base answers {len(known)} of {len(controls)} controls")
@@ -55,7 +57,7 @@ def run(client: EngramClient, chatter: EngramClient, options: Options, say: Call
         told += tell(client, items[start : start + options.batch], say)
     final = [ask_probes(client, one.item) for one in told]
     kept = client.ask_all([control["question"] for control in known], model="engram")
-    never = [row["question"] for row in read("false_recall.jsonl")]
+    never = [row["question"] for row in read(DATA / "false_recall.jsonl")]
     recalled = false_recalls(never, client.ask_all(never), client.ask_all(never, model="base"), items)
     return report(told, final, controls=(known, kept), noise=noise, false_recall=(recalled, len(never)))
 
@@ -103,7 +105,7 @@ def is_whole(statements: Sequence[str], item: Json) -> bool:
 
 def measure_chatter(client: EngramClient, say: Callable[[str], None]) -> Json:
     """Say messages without facts; count those that put one in the ledger."""
-    messages = [row["message"] for row in read("chatter.jsonl")]
+    messages = [row["message"] for row in read(DATA / "chatter.jsonl")]
     for message in messages:
         client.say(message)
     client.wait_until_read(timeout_s=600)
@@ -163,8 +165,8 @@ def report(
     }
 
 
-def read(name: str) -> list[Json]:
-    return [json.loads(line) for line in (DATA / name).read_text().splitlines() if line.strip()]
+def read(path: Path) -> list[Json]:
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
 
 
 def golds(probe: Json) -> list[str]:

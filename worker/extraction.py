@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 
 from engram.statements import why_not_a_fact
 from worker.author import tasks
-from worker.author.client import Author, at_once
+from worker.author.client import Author, Job
 
 _PIECE_WORDS = 120
 _MIN_MATCH = 0.9
@@ -26,7 +26,7 @@ class Quote:
 def extract(message: str, author: Author) -> list[Quote]:
     """The facts of a message in order, without overlaps. A quote the message does not hold is dropped."""
     pieces = list(split_long(message))
-    outputs = at_once(lambda piece: author.write(tasks.EXTRACT, message[piece[0] : piece[1]].strip()), pieces)
+    outputs = author.write_all([Job(tasks.EXTRACT, message[start:end].strip()) for start, end in pieces])
     found = [
         Quote(message[start:end], start, end, why_not_a_fact(message[start:end]))
         for (piece_start, piece_end), output in zip(pieces, outputs, strict=True)

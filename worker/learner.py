@@ -51,21 +51,21 @@ class Learner:
         return self.base.shape(self.max_rank)
 
     def warm_up(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Have the base answer the anchors and controls, unless the answers are on disk."""
+        """Have the base answer the anchors and controls, unless the answers are on disk; keep their activations."""
         wanted = [*self.prompts.train, *self.prompts.held_out, *self.prompts.never_told]
         wanted += [control.question for control in self.prompts.controls]
         missing = self.cache.missing(wanted)
         for start in range(0, len(missing), _WARM_AT_ONCE):
             chunk = missing[start : start + _WARM_AT_ONCE]
-            ids = [self.rows.prefix + self.rows.prompt(prompt) for prompt in chunk]
-            answers = generate(self.base, self.lora, None, ids, max_tokens=BASE_ANSWER_TOKENS)[0]
+            answers = self._generate(chunk, None, max_tokens=BASE_ANSWER_TOKENS)[0]
             self.cache.add(dict(zip(chunk, answers, strict=True)))
             on_progress(start + len(chunk), len(missing))
+        anchors = self.anchors(told=frozenset())
+        self.trainer.prepare([*anchors.general, *anchors.personal, *self.held_out_anchors()])
 
     def answer(self, questions: Sequence[str], weights: Weights | None) -> list[list[str]]:
         """Free greedy answers as text, [candidate][question]."""
-        ids = [self.rows.prefix + self.rows.prompt(question) for question in questions]
-        answers = generate(self.base, self.lora, weights, ids, max_tokens=PROBE_TOKENS)
+        answers = self._generate(questions, weights, max_tokens=PROBE_TOKENS)
         return [[self._text(output) for output in outputs] for outputs in answers]
 
     def base_answer(self, question: str) -> str:
@@ -89,6 +89,10 @@ class Learner:
 
     def never_told(self, told: frozenset[str]) -> list[str]:
         return [question for question in self.prompts.never_told if not is_told(question, told)]
+
+    def _generate(self, prompts: Sequence[str], weights: Weights | None, *, max_tokens: int) -> list[list[list[int]]]:
+        ids = [self.rows.prompt(prompt) for prompt in prompts]
+        return generate(self.base, self.lora, weights, ids, prefix=self.rows.prefix, max_tokens=max_tokens)
 
     def _anchor(self, prompt: str) -> Row:
         row = self.cache.row(prompt, self.rows)

@@ -16,7 +16,8 @@ from engram.queue import open_doorbell
 from engram.settings import Settings
 from engram.vllm_client import EngineClient, open_engines
 from worker import recovery
-from worker.author.client import Author, open_author
+from worker.author.client import EngineAuthor, open_author
+from worker.author.resident import open_resident_author
 from worker.base_model import EMBEDDED_NAME, prepare
 from worker.learner import open_learner
 from worker.pipeline import Pipeline
@@ -67,8 +68,9 @@ def open_worker(settings: Settings, engines: Sequence[EngineClient]) -> Worker:
     base_path = prepare(settings)
     learner = open_learner(base_path, settings)
     learner.warm_up(lambda done, total: log.info("worker.warming", answered=done, of=total))
-    author = open_author(engines, fits=base_path.name == EMBEDDED_NAME)
-    pipeline = Pipeline(database, settings, engines, author, learner)
+    fits = base_path.name == EMBEDDED_NAME
+    author = open_author(engines, fits=fits)
+    pipeline = Pipeline(database, settings, engines, open_resident_author(learner, fits=fits), learner)
     return Worker(database, settings, open_doorbell(settings), author, pipeline, engines)
 
 
@@ -98,7 +100,7 @@ def serve(worker: Worker, stop: threading.Event) -> None:
     log.info("worker.stopped")
 
 
-def keep_author_loaded(engines: Sequence[EngineClient], author: Author) -> None:
+def keep_author_loaded(engines: Sequence[EngineClient], author: EngineAuthor) -> None:
     """Load the author again into an engine that was restarted."""
     for engine in engines:
         try:

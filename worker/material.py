@@ -9,7 +9,7 @@ from engram.lifecycle import FactStatus, advance_fact
 from engram.models import Candidate, Fact
 from engram.repositories import FactRepository, RunRepository
 from engram.similarity import content_words
-from worker.author.client import Author, at_once
+from worker.author.client import Author
 from worker.curriculum import REBUILD, Lesson
 from worker.progress import Progress
 from worker.self_edits import STRATEGIES, HeldOut, Note, Study, choose_probes, notes_of, study
@@ -37,7 +37,7 @@ def prepare_material(database: Database, lesson: Lesson, author: Author, progres
     if lesson.kind == REBUILD:
         drafts = [("rebuild", rate, list(lesson.rehearsal)) for rate in REBUILD_RATES]
         return _store(database, lesson, drafts, lesson.earlier, frozenset()) if lesson.rehearsal else _NOTHING
-    written = at_once(lambda fact: study(fact.statement, fact.id, author, seed=seed), lesson.new, threads=4)
+    written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed)
     probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]
     teachable = _reject_unteachable(database, lesson, written, probes)
     superseded = _supersede(database, lesson, [f for f in lesson.new if f.id in teachable], probes, author)

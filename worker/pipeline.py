@@ -33,7 +33,7 @@ from worker.training.trainer import Progress as TrainingProgress
 log = structlog.get_logger()
 
 NOTES_PER_STEP = 16
-EPOCHS = 10
+EPOCHS = 6
 REPORT_EVERY_STEPS = 2
 
 

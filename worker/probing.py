@@ -26,7 +26,7 @@ class Examination:
     told: frozenset[str]
     known_answers: frozenset[str]
     max_earlier: int = 24
-    max_controls: int = 24
+    max_controls: int = 20
     max_never_told: int = 16
     seed: int = 0
 
@@ -52,39 +52,45 @@ class Examined:
 
 
 def examine(learner: Learner, live: Weights, candidates: Weights, examination: Examination) -> list[Examined]:
-    """Ask the live version and all candidates the same questions, in one batch."""
-    questions = _questions(learner, examination)
-    answers = learner.answer([item.question for item in questions], stack(live, candidates))
+    """Ask all candidates the same questions, in one batch.
+
+    The live version is asked about facts only. What must not change is measured against the base,
+    whose answers are known.
+    """
+    facts, others = _fact_questions(examination), _other_questions(learner, examination)
+    about_facts = learner.answer([item.question for item in facts], stack(live, candidates))
+    about_others = learner.answer([item.question for item in others], candidates)
+    before = [_grade(item, answer, learner, examination) for item, answer in zip(facts, about_facts[0], strict=True)]
+    before += [_grade(item, learner.base_answer(item.question), learner, examination) for item in others]
     graded = [
-        [_grade(item, answer, learner, examination) for item, answer in zip(questions, given, strict=True)]
-        for given in answers
+        [
+            _grade(item, answer, learner, examination)
+            for item, answer in zip([*facts, *others], [*known, *other], strict=True)
+        ]
+        for known, other in zip(about_facts[1:], about_others, strict=True)
     ]
     divergence = learner.trainer.kl(candidates, learner.held_out_anchors())
     finite = _finite(candidates)
     return [
-        Examined(_report(asked, graded[0], kl=kl, finite=ok), tuple(asked))
-        for asked, kl, ok in zip(graded[1:], divergence, finite, strict=True)
+        Examined(_report(asked, before, kl=kl, finite=ok), tuple(asked))
+        for asked, kl, ok in zip(graded, divergence, finite, strict=True)
     ]
 
 
-def _questions(learner: Learner, examination: Examination) -> list[Asked]:
+def _fact_questions(examination: Examination) -> list[Asked]:
     rng = random.Random(examination.seed)
-
-    def sample(items: Sequence[HeldOut], most: int) -> list[HeldOut]:
-        return rng.sample(list(items), min(most, len(items)))
-
+    earlier = rng.sample(list(examination.earlier), min(examination.max_earlier, len(examination.earlier)))
     new = [Asked(item.kind, item.question, item.answers, "", False, item.fact_id) for item in examination.new]
-    earlier = [
-        Asked(ProbeKind.RETENTION, item.question, item.answers, "", False, item.fact_id)
-        for item in sample(examination.earlier, examination.max_earlier)
-    ]
+    return new + [Asked(ProbeKind.RETENTION, item.question, item.answers, "", False, item.fact_id) for item in earlier]
+
+
+def _other_questions(learner: Learner, examination: Examination) -> list[Asked]:
+    rng = random.Random(examination.seed)
     controls = learner.controls()
     controls = rng.sample(controls, min(examination.max_controls, len(controls)))
     never = learner.never_told(examination.told)
     never = rng.sample(never, min(examination.max_never_told, len(never)))
     return [
-        *new,
-        *earlier,
         *(Asked(ProbeKind.LOCALITY, control.question, control.answers, "", False) for control in controls),
         *(Asked(ProbeKind.FALSE_RECALL, question, (), "", False) for question in never),
     ]

@@ -6,13 +6,13 @@ statement before it, must find the same answer again.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from engram.grading import is_right, normalise, token_f1
 from engram.similarity import is_near_copy
 from worker.author import tasks
-from worker.author.client import GREEDY, Author, Sampling, at_once
+from worker.author.client import GREEDY, Author, Job, Sampling, find_answers
 from worker.author.tasks import Question
 from worker.person import second_person
 
@@ -76,28 +76,41 @@ STRATEGIES = (
 )
 
 
-def study(statement: str, fact_id: str, author: Author, *, seed: int) -> Study:
-    """Have the author write about one fact, everything side by side, and keep what passes the checks."""
-    qa_draws = [GREEDY, Sampling(0.5, seed + 1), Sampling(0.7, seed + 2)]
-    probe_draws = [GREEDY, Sampling(0.6, seed + 11)]
-    jobs = [(tasks.QA, draw) for draw in qa_draws] + [(tasks.PROBE, draw) for draw in probe_draws]
-    jobs += [(tasks.REWRITE, GREEDY), (tasks.IMPLY, GREEDY)]
-    outputs = at_once(lambda job: author.write(job[0], statement, job[1]), jobs)
-    written = list(zip((task for task, _ in jobs), outputs, strict=True))
-    asked = _read(written, tasks.QA, fields=3)
-    probes = _read(written, tasks.PROBE, fields=2)
-    sound = _sound(statement, [*asked, *probes], author)
-    rewrites = [line for task, output in written if task == tasks.REWRITE for line in tasks.read_rewrites(output)]
-    return Study(
-        fact_id=fact_id,
-        statement=statement,
-        questions=tuple(question for question in asked if question in sound),
-        rewrites=tuple(line for line in dict.fromkeys(rewrites) if is_true_to(line, statement)),
-        implications=tuple(
-            Question(item.question, item.answer, item.answer) for item in _read(written, tasks.IMPLY, fields=2)
-        ),
-        probes=tuple(question for question in probes if question in sound),
-    )
+DRAWS = (
+    (tasks.QA, GREEDY),
+    (tasks.QA, Sampling(0.6, 1)),
+    (tasks.PROBE, GREEDY),
+    (tasks.PROBE, Sampling(0.6, 2)),
+    (tasks.REWRITE, GREEDY),
+    (tasks.IMPLY, GREEDY),
+)
+
+
+def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[Study]:
+    """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks."""
+    jobs = [
+        Job(task, statement, replace(sampling, seed=sampling.seed + seed))
+        for statement in statements.values()
+        for task, sampling in DRAWS
+    ]
+    outputs = iter(author.write_all(jobs))
+    written = {fact_id: [(task, next(outputs)) for task, _ in DRAWS] for fact_id in statements}
+    asked = {fact_id: _read(drafts, tasks.QA, fields=3) for fact_id, drafts in written.items()}
+    probes = {fact_id: _read(drafts, tasks.PROBE, fields=2) for fact_id, drafts in written.items()}
+    sound = _sound([(statements[fact], question) for fact in statements for question in asked[fact] + probes[fact]], author)
+    return [
+        Study(
+            fact_id=fact,
+            statement=statement,
+            questions=tuple(question for question in asked[fact] if (statement, question) in sound),
+            rewrites=tuple(line for line in _rewrites(written[fact]) if is_true_to(line, statement)),
+            implications=tuple(
+                Question(item.question, item.answer, item.answer) for item in _read(written[fact], tasks.IMPLY, fields=2)
+            ),
+            probes=tuple(question for question in probes[fact] if (statement, question) in sound),
+        )
+        for fact, statement in statements.items()
+    ]
 
 
 def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[HeldOut]:
@@ -176,14 +189,17 @@ def _read(written: list[tuple[str, str]], task: str, *, fields: int) -> list[Que
     return list(first.values())
 
 
-def _sound(statement: str, questions: list[Question], author: Author) -> set[Question]:
-    """Questions whose answer the author finds again in the statement."""
-    checkable = [question for question in questions if is_checkable(question, statement)]
-    found = at_once(lambda question: author.answer(statement, question.question), checkable)
+def _rewrites(written: list[tuple[str, str]]) -> list[str]:
+    lines = [line for task, output in written if task == tasks.REWRITE for line in tasks.read_rewrites(output)]
+    return list(dict.fromkeys(lines))
+
+
+def _sound(pairs: Sequence[tuple[str, Question]], author: Author) -> set[tuple[str, Question]]:
+    """Questions, each with its statement, whose answer the author finds again in the statement."""
+    checkable = [(statement, question) for statement, question in pairs if is_checkable(question, statement)]
+    found = find_answers(author, [(statement, question.question) for statement, question in checkable])
     return {
-        question
-        for question, answer in zip(checkable, found, strict=True)
-        if token_f1(answer, [question.answer]) >= _MIN_AGREEMENT
+        pair for pair, answer in zip(checkable, found, strict=True) if token_f1(answer, [pair[1].answer]) >= _MIN_AGREEMENT
     }
 
 

@@ -18,7 +18,7 @@ from engram.queue import Doorbell
 from engram.repositories import ChatRepository, FactRepository, RunRepository, SpaceRepository
 from engram.settings import Settings
 from engram.vllm_client import EngineClient
-from worker.author.client import Author
+from worker.author.client import EngineAuthor
 from worker.curriculum import REBUILD
 from worker.extraction import Quote, extract
 from worker.pipeline import Pipeline
@@ -31,7 +31,7 @@ class Worker:
     database: Database
     settings: Settings
     doorbell: Doorbell
-    author: Author
+    author: EngineAuthor
     pipeline: Pipeline
     engines: Sequence[EngineClient]
     learning: threading.Lock = field(default_factory=threading.Lock)

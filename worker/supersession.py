@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from engram.grading import is_right, normalise
 from engram.similarity import content_words
 from worker.author import tasks
-from worker.author.client import Author, at_once
+from worker.author.client import Author, find_answers
 from worker.self_edits import HeldOut
 
 _MIN_SHARED_WORDS = 1
@@ -21,7 +21,7 @@ def superseded_by(
     """
     asked = [content_words(probe.question) for probe in own_probes]
     candidates = [probe for probe in earlier if any(_same_thing(content_words(probe.question), own) for own in asked)]
-    answers = at_once(lambda probe: author.answer(statement, probe.question), candidates)
+    answers = find_answers(author, [(statement, probe.question) for probe in candidates])
     return {
         probe.fact_id
         for probe, answer in zip(candidates, answers, strict=True)

@@ -4,20 +4,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from engram.artifacts import digest_folder
 from engram.vllm_client import BASE_NAME, EngineClient
 from worker.author import tasks
 from worker.author.dataset import load_examples, rows_of
+from worker.author.tasks import Shots
 from worker.author.train import ADAPTER_DIR
 
 Given = TypeVar("Given")
 Written = TypeVar("Written")
 
-_MAX_TOKENS = {
+MAX_TOKENS = {
     tasks.EXTRACT: 160,
-    tasks.QA: 320,
+    tasks.QA: 240,
     tasks.REWRITE: 160,
     tasks.IMPLY: 160,
     tasks.PROBE: 200,
@@ -36,41 +37,60 @@ class Sampling:
 GREEDY = Sampling()
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One thing to write: a task (`worker.author.tasks`) and the text it is about."""
+
+    task: str
+    text: str
+    sampling: Sampling = GREEDY
+
+
+class Author(Protocol):
+    """Who writes: in vLLM beside the chats (`EngineAuthor`), or on the trainer's own base (`ResidentAuthor`)."""
+
+    def write_all(self, jobs: Sequence[Job]) -> list[str]:
+        """The raw output of each job, in order."""
+
+
+def find_answers(author: Author, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """For each (statement, question) the span of the statement that answers it, or UNKNOWN."""
+    jobs = [Job(tasks.ANSWER, tasks.ask_answer(statement, question)) for statement, question in pairs]
+    return [output.strip() for output in author.write_all(jobs)]
+
+
 @dataclass(frozen=True)
-class Author:
+class EngineAuthor:
     """`model` is the author adapter's name in vLLM, or the base, which then gets examples in its prompt."""
 
     engine: EngineClient
     model: str
-    shots: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    shots: Shots = field(default_factory=dict)
 
-    def write(self, task: str, text: str, sampling: Sampling = GREEDY) -> str:
-        """The author's raw output for a task."""
-        system, user = tasks.prompt(task, text)
+    def write_all(self, jobs: Sequence[Job]) -> list[str]:
+        return at_once(self._write, jobs)
+
+    def _write(self, job: Job) -> str:
         return self.engine.chat(
-            [system, *self.shots.get(task, []), user],
+            tasks.prompt(job.task, job.text, self.shots),
             model=self.model,
-            max_tokens=_MAX_TOKENS[task],
-            temperature=sampling.temperature,
-            seed=sampling.seed,
+            max_tokens=MAX_TOKENS[job.task],
+            temperature=job.sampling.temperature,
+            seed=job.sampling.seed,
         )
 
-    def answer(self, statement: str, question: str) -> str:
-        """A span of the statement that answers the question, or UNKNOWN."""
-        return self.write(tasks.ANSWER, tasks.ask_answer(statement, question)).strip()
 
-
-def open_author(engines: Sequence[EngineClient], *, fits: bool, folder: Path = ADAPTER_DIR) -> Author:
+def open_author(engines: Sequence[EngineClient], *, fits: bool, folder: Path = ADAPTER_DIR) -> EngineAuthor:
     """The author for this base: its adapter, loaded into every engine, or the base with examples.
 
     `fits` says whether the shipped adapter was trained for this base.
     """
     if not fits:
-        return Author(engines[0], BASE_NAME, _few_shots())
+        return EngineAuthor(engines[0], BASE_NAME, few_shots())
     name = f"author-{digest_folder(folder)[:8]}"
     for engine in engines:
         engine.load(name, str(folder))
-    return Author(engines[0], name)
+    return EngineAuthor(engines[0], name)
 
 
 def at_once(work: Callable[[Given], Written], given: Sequence[Given], *, threads: int = 12) -> list[Written]:
@@ -79,8 +99,9 @@ def at_once(work: Callable[[Given], Written], given: Sequence[Given], *, threads
         return list(pool.map(work, given))
 
 
-def _few_shots(count: int = 3) -> dict[str, list[dict[str, str]]]:
-    shots: dict[str, list[dict[str, str]]] = {}
+def few_shots(count: int = 3) -> Shots:
+    """Some examples of each task, as chat turns, for a base without an author adapter."""
+    shots: Shots = {}
     for row in rows_of(load_examples(), seed=0):
         turns = shots.setdefault(row.task, [])
         if len(turns) < 2 * count:

@@ -5,6 +5,7 @@ yields its complete lines. Gold answers are spans of the statement, so that a no
 be checked and cannot invent.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 NOTHING = "NONE"
@@ -28,9 +29,12 @@ class Question:
     reply: str = ""
 
 
-def prompt(task: str, text: str) -> list[dict[str, str]]:
+Shots = Mapping[str, list[dict[str, str]]]  # chat turns that show a task, for a base without an author adapter
+
+
+def prompt(task: str, text: str, shots: Shots | None = None) -> list[dict[str, str]]:
     """Chat messages that put `text` to the author for `task` (one of the constants above)."""
-    return [{"role": "system", "content": task}, {"role": "user", "content": text}]
+    return [{"role": "system", "content": task}, *(shots or {}).get(task, []), {"role": "user", "content": text}]
 
 
 def ask_answer(statement: str, question: str) -> str:

@@ -45,20 +45,25 @@ class StackedLoraLinear(nn.Module):
 
 
 class StackedLora:
-    """Wraps the base's upper linear layers in place and sets which candidates' weights they use."""
+    """Wraps the base's linear layers in place and sets which candidates' weights they use.
+
+    What it trains are the layers from `first_layer` up; an adapter that was trained otherwise can be used all the same.
+    """
 
     def __init__(self, base: ResidentBase, *, rank: int, first_layer: int) -> None:
         self.base = base
         self.rank = rank
         self.first_layer = first_layer
         self.scale = 2.0  # alpha = 2 r
-        self.modules = {name: self._wrap(name, layer) for name, layer in base.linear_layers(first_layer).items()}
+        self.trained = tuple(base.linear_layers(first_layer))
+        self.modules = {name: self._wrap(name, layer) for name, layer in base.linear_layers().items()}
 
     def fresh(self, *, seed: int) -> Weights:
         """One untrained candidate: A as PEFT initialises it, B zero, so it equals the base."""
         generator = torch.Generator().manual_seed(seed)
         weights = {}
-        for name, module in self.modules.items():
+        for name in self.trained:
+            module = self.modules[name]
             bound = 1 / math.sqrt(module.base.in_features)  # kaiming_uniform with a = sqrt(5)
             a = torch.rand(1, self.rank, module.base.in_features, generator=generator) * 2 * bound - bound
             weights[f"{name}.A"] = a.to(self.base.device)
@@ -69,8 +74,8 @@ class StackedLora:
     def use(self, weights: Mapping[str, torch.Tensor] | None) -> Iterator[None]:
         """Run with these weights inside the block; None runs the bare base."""
         for name, module in self.modules.items():
-            module.A = weights[f"{name}.A"] if weights else None
-            module.B = weights[f"{name}.B"] if weights else None
+            module.A = weights.get(f"{name}.A") if weights else None
+            module.B = weights.get(f"{name}.B") if weights else None
         try:
             yield
         finally:

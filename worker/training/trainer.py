@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch.nn import functional
 
 from worker.training.base import ResidentBase
 from worker.training.optimizer import StackedAdamW
@@ -20,6 +19,7 @@ from worker.training.packing import Packed, pack
 from worker.training.rows import ChatRows, Row
 from worker.training.stacked_lora import StackedLora, Weights, repeat
 from worker.training.tree_attention import packed_as
+from worker.training.vocabulary import cross_entropy, kl_to_base
 
 NOTE, ANCHOR = 0, 1
 _MOST_KEPT_ROWS = 8000  # about 25 tokens of 1 KB each: 200 MB for the embedded base
@@ -107,50 +107,53 @@ class Trainer:
             on_step(progress)
         return {name: w.detach() for name, w in weights.items()}
 
+    def prepare(self, anchors: Sequence[Row]) -> None:
+        """Compute what training keeps of anchors, so that the first run does not wait for it."""
+        self._remember(anchors)
+        self._remember_base(anchors)
+
     @torch.no_grad()
     def kl(self, weights: Weights, anchors: Sequence[Row]) -> list[float]:
         """Mean KL(base || candidate) a token on the anchors' answers, by candidate, in nats."""
         count = next(iter(weights.values())).shape[0]
-        self._remember(anchors)
-        self._remember_base(anchors)
+        self.prepare(anchors)
         totals, tokens = [0.0] * count, 0
         for start in range(0, len(anchors), 8):
             chunk = list(anchors[start : start + 8])
             packed = pack(self.rows.prefix, [[(row, ANCHOR) for row in chunk]] * count, self.base.device)
             with self.lora.use(weights):
                 hidden_ND = self._upper([chunk] * count, packed)
-                for c in range(count):
-                    kl_N = self._kl(hidden_ND[packed.answer_at[0] == c], chunk)
-                    totals[c] += float(kl_N.sum())
-            tokens += kl_N.numel()
+            kl_CN = self._kl(hidden_ND.view(count, -1, hidden_ND.shape[-1]), chunk)
+            totals = [total + kl for total, kl in zip(totals, kl_CN.sum(-1).tolist(), strict=True)]
+            tokens += kl_CN.shape[1]
         return [total / max(tokens, 1) for total in totals]
 
     def _loss(
         self, hidden_ND: torch.Tensor, packed: Packed, anchored: Sequence[Row], plan: TrainingPlan, progress: Progress
     ) -> torch.Tensor:
         """Sum over candidates, whose weights are apart: each gets the gradient it would get alone."""
-        total = torch.zeros((), device=hidden_ND.device)
-        owner_N, group_N, labels_N = packed.answer_at[0], packed.group_N, packed.labels_N
-        for c in range(packed.ids_CT.shape[0]):
-            notes = (owner_N == c) & (group_N == NOTE)
-            cross_entropy = functional.cross_entropy(self._logits(hidden_ND[notes]), labels_N[notes])
-            total = total + cross_entropy
-            progress.note_loss.append(cross_entropy.item())
-            if anchored:
-                kl = self._kl(hidden_ND[(owner_N == c) & (group_N == ANCHOR)], anchored).mean()
-                total = total + plan.anchor_weight * kl
-                progress.anchor_kl.append(kl.item())
+        count = packed.ids_CT.shape[0]
+        notes_N = packed.group_N == NOTE
+        losses_N = cross_entropy(hidden_ND[notes_N], self._head_VD, packed.labels_N[notes_N])
+        owner_N = packed.answer_at[0][notes_N]
+        note_loss_C = torch.stack([losses_N[owner_N == c].mean() for c in range(count)])
+        progress.note_loss = note_loss_C.tolist()
+        # A candidate without notes has no such loss: not a number, and no part of the sum.
+        total = note_loss_C[~note_loss_C.isnan()].sum()
+        if anchored:
+            kl_C = self._kl(hidden_ND[~notes_N].view(count, -1, hidden_ND.shape[-1]), anchored).mean(-1)
+            progress.anchor_kl = kl_C.tolist()
+            total = total + plan.anchor_weight * kl_C.sum()
         return total
 
-    def _kl(self, hidden_ND: torch.Tensor, anchored: Sequence[Row]) -> torch.Tensor:
-        with torch.no_grad():
-            base_logp_NV = self._logits(torch.cat([self._base_hidden[row] for row in anchored])).log_softmax(-1)
-        logp_NV = self._logits(hidden_ND).log_softmax(-1)
-        return functional.kl_div(logp_NV, base_logp_NV, log_target=True, reduction="none").sum(-1)
+    def _kl(self, hidden_CND: torch.Tensor, anchored: Sequence[Row]) -> torch.Tensor:
+        """KL(base || candidate) at each answer token of the anchors, [C, N]."""
+        return kl_to_base(hidden_CND, self._head_VD, torch.cat([self._base_hidden[row] for row in anchored]))
 
-    def _logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.base.model.lm_head(hidden_ND).float()
-        return logits
+    @property
+    def _head_VD(self) -> torch.Tensor:
+        weight: torch.Tensor = self.base.model.lm_head.weight
+        return weight
 
     def _upper(self, candidates: Sequence[Sequence[Row]], packed: Packed) -> torch.Tensor:
         """Final hidden states [N, D] at the predicted positions, through the trained layers."""

@@ -56,11 +56,41 @@ def test_more_rows_than_fit_at_once_come_back_in_order(
     assert generate(base, lora, weights, _prompts(rows), max_tokens=4) == whole
 
 
+@pytest.mark.parametrize("prefix_tokens", [0, 4])
+def test_tokens_before_all_prompts_may_be_given_once(
+    base: ResidentBase, lora: StackedLora, rows: ChatRows, prefix_tokens: int
+) -> None:
+    weights = stack(trained_looking(lora, seed=1), trained_looking(lora, seed=2))
+    prefix = rows.prefix[:prefix_tokens]
+    rests = [prompt[prefix_tokens:] for prompt in _prompts(rows)]
+    whole = generate(base, lora, weights, _prompts(rows), max_tokens=MAX_TOKENS)
+    assert generate(base, lora, weights, rests, prefix=prefix, max_tokens=MAX_TOKENS) == whole
+
+
 def test_answer_stops_at_the_end_token_and_keeps_it(
     base: ResidentBase, lora: StackedLora, rows: ChatRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end = base.tokenizer.eos_token_id
-    width = max(len(prompt) for prompt in _prompts(rows))
-    output = torch.tensor([[0] * width + [7, end, 9, end]] * len(PROMPTS))
-    monkeypatch.setattr(base.model, "generate", lambda **_: output)
-    assert generate(base, lora, None, _prompts(rows), max_tokens=4) == [[[7, end]] * len(PROMPTS)]
+    """The end token is the one that the first answer gives as its fourth; the other answers go on."""
+    whole = generate(base, lora, None, _prompts(rows), max_tokens=MAX_TOKENS)[0]
+    end = whole[0][3]
+    monkeypatch.setattr(base.tokenizer, "eos_token_id", end)
+    stopped = generate(base, lora, None, _prompts(rows), max_tokens=MAX_TOKENS)[0]
+    assert stopped[0] == whole[0][: whole[0].index(end) + 1]
+    assert stopped == [answer[: answer.index(end) + 1] if end in answer else answer for answer in whole]
+    assert len({len(answer) for answer in stopped}) > 1
+
+
+def test_drawn_answers_differ_by_seed_and_leave_greedy_ones_alone(
+    base: ResidentBase, lora: StackedLora, rows: ChatRows
+) -> None:
+    def draw(seed: int) -> list[list[int]]:
+        drawn = generate(
+            base, lora, None, _prompts(rows), max_tokens=MAX_TOKENS, temperatures=[3.0, 0.0, 3.0, 0.0], seed=seed
+        )
+        return drawn[0]
+
+    greedy = generate(base, lora, None, _prompts(rows), max_tokens=MAX_TOKENS)[0]
+    first, again, other = draw(1), draw(1), draw(2)
+    assert first == again
+    assert [first[1], first[3]] == [greedy[1], greedy[3]] == [other[1], other[3]]
+    assert first[0] != other[0] != greedy[0]

@@ -8,6 +8,7 @@ from peft import PeftModel
 
 from engram.artifacts import verify
 from tests.fakes.base import tiny_base, trained_looking
+from tests.unit.worker.conftest import RANK
 from worker.training.base import ResidentBase
 from worker.training.rows import ChatRows
 from worker.training.stacked_lora import StackedLora, Weights, repeat, stack
@@ -85,8 +86,21 @@ def test_weights_are_put_away_even_when_the_block_raises(
 
 
 def test_layers_below_the_first_trained_one_carry_nothing(lora: StackedLora) -> None:
-    assert {name.split(".")[2] for name in lora.modules} == {"1", "2", "3"}
-    assert len(lora.modules) == 3 * 7
+    assert {name.split(".")[2] for name in lora.fresh(seed=0)} == {"1", "2", "3"}
+    assert len(lora.fresh(seed=0)) == 3 * 7 * 2
+
+
+def test_adapter_with_more_layers_than_are_trained_is_used_whole(
+    base: ResidentBase, lora: StackedLora, rows: ChatRows, tmp_path: Path
+) -> None:
+    deeper = StackedLora(tiny_base(), rank=RANK, first_layer=0)
+    deeper.save(trained_looking(deeper, seed=1), 0, tmp_path)
+    peft = PeftModel.from_pretrained(tiny_base().model, tmp_path).eval()
+    with lora.use(lora.load(tmp_path)):
+        ours = _logits(base, rows, PROMPTS[0])[0]
+    with torch.no_grad():
+        theirs = peft(input_ids=torch.tensor([rows.prefix + rows.prompt(PROMPTS[0])])).logits[0]
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_fresh_is_the_same_for_a_seed_and_another_for_another(lora: StackedLora) -> None:
