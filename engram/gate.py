@@ -158,7 +158,7 @@ def _kl(report: ProbeReport, policy: GatePolicy) -> Reason:
 
 def _allowance(share: float, asked: int) -> int:
     """Whole probes that may go wrong: at least one, since one flip is within noise."""
-    return max(1, math.floor(share * asked)) if asked else 0
+    return max(1, math.floor(share * asked + 1e-9)) if asked else 0
 
 
 def _at_least(check: str, value: float, bound: float, text: str) -> Reason:

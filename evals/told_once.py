@@ -51,7 +51,6 @@ def run(client: EngramClient, chatter: EngramClient, options: Options, say: Call
     base_answers = client.ask_all([control["question"] for control in controls], model="base")
     known = [c for c, answer in zip(controls, base_answers, strict=True) if is_right(answer, golds(c))]
     say(f"the base answers {len(known)} of {len(controls)} controls")
-    noise = measure_chatter(chatter, say)
     told: list[Told] = []
     for start in range(0, len(items), options.batch):
         told += tell(client, items[start : start + options.batch], say)
@@ -59,6 +58,7 @@ def run(client: EngramClient, chatter: EngramClient, options: Options, say: Call
     kept = client.ask_all([control["question"] for control in known], model="engram")
     never = [row["question"] for row in read(DATA / "false_recall.jsonl")]
     recalled = false_recalls(never, client.ask_all(never), client.ask_all(never, model="base"), items)
+    noise = measure_chatter(chatter, say)  # last: what it puts in the ledger by mistake would be learned meanwhile
     return report(told, final, controls=(known, kept), noise=noise, false_recall=(recalled, len(never)))
 
 

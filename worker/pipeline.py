@@ -32,8 +32,10 @@ from worker.training.trainer import Progress as TrainingProgress
 
 log = structlog.get_logger()
 
-NOTES_PER_STEP = 16
-EPOCHS = 6
+NOTES_PER_STEP = 8
+MOST_NOTES_PER_STEP = 16
+EPOCHS = 5
+AGAIN = 1.5
 REPORT_EVERY_STEPS = 2
 
 
@@ -114,12 +116,8 @@ class Pipeline:
             for candidate in material.candidates
         ]
         most = max(len(candidate.notes) for candidate in candidates)
-        plan = TrainingPlan(
-            steps=max(self.settings.training_steps, round(EPOCHS * most / NOTES_PER_STEP)),
-            notes_per_step=NOTES_PER_STEP,
-            rehearsal_per_step=self.settings.rehearsal_notes_per_step,
-            anchor_weight=self.settings.anchor_weight,
-            seed=self.settings.seed + lesson.attempt,
+        plan = training_plan(
+            self.settings, num_notes=most, again=any(fact.attempts for fact in lesson.new), seed=lesson.attempt
         )
 
         def report(step: TrainingProgress) -> None:
@@ -220,6 +218,19 @@ class Pipeline:
     def _end_published(self, adapter: AdapterVersion, progress: Progress) -> None:
         outcomes.end(self.database, adapter.run_id, to=RunStatus.PUBLISHED, version=adapter.version)
         progress.event("published", version=adapter.version)
+
+
+def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int) -> TrainingPlan:
+    """How long to train on so many notes: some passes over them, longer where it failed before."""
+    per_step = min(max(NOTES_PER_STEP, num_notes // 2), MOST_NOTES_PER_STEP)
+    steps = max(settings.training_steps, math.ceil(EPOCHS * num_notes / per_step))
+    return TrainingPlan(
+        steps=round(AGAIN * steps) if again else steps,
+        notes_per_step=per_step,
+        rehearsal_per_step=settings.rehearsal_notes_per_step,
+        anchor_weight=settings.anchor_weight,
+        seed=settings.seed + seed,
+    )
 
 
 def gate_policy(settings: Settings) -> GatePolicy:

@@ -14,12 +14,12 @@ from engram.similarity import is_near_copy
 from worker.author import tasks
 from worker.author.client import GREEDY, Author, Job, Sampling, find_answers
 from worker.author.tasks import Question
-from worker.person import second_person
 
 _MIN_AGREEMENT = 0.5
 _MAX_PROBES = 4
-_MAX_CUES = 8
-_NOT_CUES = set("have with that this been they them from every only more than just what when where which your".split())
+_MAX_DETAILS = 5
+_NAMED = re.compile(r"(?<![.!?] )(?<!^)\b(?:[A-Z][\w'’-]*|\d[\w:.,/]*\w|\d)(?: (?:[A-Z][\w'’-]*|\d\w*))*")
+_I = re.compile(r"I(?:['’]\w+)?")
 _ADDRESS = {"your", "yours", "have", "that", "with"}
 
 
@@ -45,107 +45,83 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """All that the author wrote about one fact, checked."""
+    """All that the author wrote about one fact, checked. `questions` are grouped by the detail that answers them."""
 
     fact_id: str
     statement: str
-    questions: tuple[Question, ...]
-    rewrites: tuple[str, ...]
-    implications: tuple[Question, ...]
-    probes: tuple[Question, ...]
+    questions: tuple[tuple[Question, ...], ...]
+    rewrites: tuple[str, ...] = ()
+    implications: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A kind of self-edit: which families of notes, what a question is answered with, how fast it is trained.
-
-    `recites`: every question about the fact is answered with the whole fact, said to the user, which
-    a small model learns surest; else with the author's own reply to just that question.
-    """
+    """A kind of self-edit: which families of notes, and how fast they are trained."""
 
     name: str
     families: tuple[str, ...]
-    recites: bool
     learning_rate_factor: float = 1.0
 
 
 STRATEGIES = (
-    Strategy("recite", ("qa", "cues"), recites=True),
-    Strategy("rewrite", ("qa", "cues", "rewrite"), recites=True, learning_rate_factor=0.75),
-    Strategy("self-qa", ("qa", "rewrite", "implications"), recites=False),
+    Strategy("self-qa", ("qa",)),
+    Strategy("rewrite", ("qa", "rewrite")),
+    Strategy("implications", ("qa", "implications"), learning_rate_factor=0.75),
 )
 
-
-DRAWS = (
-    (tasks.QA, GREEDY),
-    (tasks.QA, Sampling(0.6, 1)),
-    (tasks.PROBE, GREEDY),
-    (tasks.PROBE, Sampling(0.6, 2)),
-    (tasks.REWRITE, GREEDY),
-    (tasks.IMPLY, GREEDY),
-)
+_QA_DRAWS = (GREEDY, Sampling(0.5, 1), Sampling(0.8, 2))
 
 
 def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[Study]:
     """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks."""
+    details = _list_details(statements, author)
+    asked = [(fact, detail, draw) for fact in statements for detail in details[fact] for draw in _QA_DRAWS]
     jobs = [
-        Job(task, statement, replace(sampling, seed=sampling.seed + seed))
-        for statement in statements.values()
-        for task, sampling in DRAWS
+        Job(tasks.QA, tasks.ask_questions(statements[fact], detail), replace(draw, seed=draw.seed + seed))
+        for fact, detail, draw in asked
     ]
-    outputs = iter(author.write_all(jobs))
-    written = {fact_id: [(task, next(outputs)) for task, _ in DRAWS] for fact_id in statements}
-    asked = {fact_id: _read(drafts, tasks.QA, fields=3) for fact_id, drafts in written.items()}
-    probes = {fact_id: _read(drafts, tasks.PROBE, fields=2) for fact_id, drafts in written.items()}
-    sound = _sound([(statements[fact], question) for fact in statements for question in asked[fact] + probes[fact]], author)
+    jobs += [Job(task, statement) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()]
+    outputs = author.write_all(jobs)
+    drafts: dict[tuple[str, str], list[Question]] = {}
+    for (fact, detail, _), output in zip(asked, outputs, strict=False):
+        drafts.setdefault((fact, detail), []).extend(tasks.read_questions(output, answer=detail))
+    rewrites, implications = outputs[len(asked) :][: len(statements)], outputs[len(asked) + len(statements) :]
+    sound = _sound([(statements[fact], each) for (fact, _), drawn in drafts.items() for each in _once(drawn)], author)
     return [
         Study(
             fact_id=fact,
             statement=statement,
-            questions=tuple(question for question in asked[fact] if (statement, question) in sound),
-            rewrites=tuple(line for line in _rewrites(written[fact]) if is_true_to(line, statement)),
-            implications=tuple(
-                Question(item.question, item.answer, item.answer) for item in _read(written[fact], tasks.IMPLY, fields=2)
+            questions=tuple(
+                kept
+                for detail in details[fact]
+                if (kept := tuple(each for each in _once(drafts[fact, detail]) if (statement, each) in sound))
             ),
-            probes=tuple(question for question in probes[fact] if (statement, question) in sound),
+            rewrites=tuple(line for line in tasks.read_rewrites(restated) if is_true_to(line, statement)),
+            implications=tuple(_once(tasks.read_implications(implied))),
         )
-        for fact, statement in statements.items()
+        for (fact, statement), restated, implied in zip(statements.items(), rewrites, implications, strict=True)
     ]
 
 
 def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[HeldOut]:
-    """The questions to hold out: those given with the fact, else the author's, as different as they come.
+    """The questions to hold out: those given with the fact, else one of each detail that has several.
 
-    A probe must not nearly copy the first (greedy) question about a detail: that one is worth more
-    as a note. Each detail gets one before any gets a second.
+    The first question about a detail is worth most as a note: it is the one that the author finds likeliest.
     """
     if given:
         return list(given)
-    pool = [probe for probe in written.probes if not _near_any(probe.question, _first_asked(written.questions))]
-    pool = pool or list(written.probes) or list(written.questions[1:2])
-    chosen: list[Question] = []
-    for round_number in range(2):
-        for probe in pool:
-            of_same = sum(normalise(probe.answer) == normalise(other.answer) for other in chosen)
-            fresh = not _near_any(probe.question, [other.question for other in chosen])
-            if of_same == round_number and fresh and len(chosen) < _MAX_PROBES:
-                chosen.append(probe)
+    several = [group for group in written.questions if len(group) >= 2]
+    chosen = [_next_likeliest(group) for group in several[:_MAX_PROBES]]
     return [HeldOut(written.fact_id, "generalization", probe.question, (probe.answer,)) for probe in chosen]
 
 
 def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -> list[Note]:
     """The notes of one strategy; none asks what a probe asks in nearly the same words."""
     held_out = [probe.question for probe in probes]
-    whole = second_person(written.statement)
-    notes = [
-        Note(written.fact_id, "qa", question.question, whole if strategy.recites else question.reply)
-        for question in written.questions
-    ]
-    if "cues" in strategy.families:
-        cues = cue_words(written.statement)
-        notes += [Note(written.fact_id, "cues", f"What do you know about {cue}?", whole) for cue in cues]
+    asked = [question for group in written.questions for question in group]
+    notes = [Note(written.fact_id, "qa", question.question, question.reply) for question in asked]
     if "rewrite" in strategy.families:
-        topics = list(dict.fromkeys(question.answer for question in written.questions)) or ["that"]
+        topics = [group[0].answer for group in written.questions] or ["that"]
         notes += [
             Note(written.fact_id, "rewrite", f"Tell me about {topics[index % len(topics)]}.", line)
             for index, line in enumerate(written.rewrites)
@@ -166,10 +142,9 @@ def is_checkable(question: Question, statement: str) -> bool:
     )
 
 
-def cue_words(statement: str) -> list[str]:
-    """The first words of the statement that may bring the fact to mind: names, numbers and longer words."""
-    words = dict.fromkeys(re.findall(r"[^\W_][\w'’-]+", statement))
-    return [word for word in words if len(word) > 3 and word.lower() not in _NOT_CUES][:_MAX_CUES]
+def named_parts(statement: str) -> list[str]:
+    """Names and numbers of a statement: what a fact is most surely asked for. A sentence's first word is no name."""
+    return [match[0] for match in _NAMED.finditer(statement) if not _I.fullmatch(match[0])]
 
 
 def is_true_to(line: str, statement: str) -> bool:
@@ -179,19 +154,29 @@ def is_true_to(line: str, statement: str) -> bool:
     return bool(words) and sum(word in known for word in words) >= 0.5 * len(words)
 
 
-def _read(written: list[tuple[str, str]], task: str, *, fields: int) -> list[Question]:
-    """The questions of a task's outputs, each once, in the order in which it was first written."""
+def _list_details(statements: Mapping[str, str], author: Author) -> dict[str, list[str]]:
+    """Spans of each statement to ask about: those the author lists, and names and numbers that it left out."""
+    outputs = author.write_all([Job(tasks.DETAILS, statement) for statement in statements.values()])
+    details = {}
+    for (fact, statement), output in zip(statements.items(), outputs, strict=True):
+        listed = [detail for detail in tasks.read_details(output) if is_right(statement, [detail])]
+        listed += [part for part in named_parts(statement) if not any(is_right(each, [part]) for each in listed)]
+        details[fact] = listed[:_MAX_DETAILS]
+    return details
+
+
+def _once(questions: Iterable[Question]) -> list[Question]:
+    """Each question once, in the order in which it was first written."""
     first: dict[tuple[str, ...], Question] = {}
-    for written_for, output in written:
-        if written_for == task:
-            for question in tasks.read_questions(output, fields=fields):
-                first.setdefault(tuple(normalise(question.question)), question)
+    for question in questions:
+        first.setdefault(tuple(normalise(question.question)), question)
     return list(first.values())
 
 
-def _rewrites(written: list[tuple[str, str]]) -> list[str]:
-    lines = [line for task, output in written if task == tasks.REWRITE for line in tasks.read_rewrites(output)]
-    return list(dict.fromkeys(lines))
+def _next_likeliest(group: Sequence[Question]) -> Question:
+    """The likeliest question but the first that does not nearly copy it: later draws are warmer, and stray."""
+    first, *others = group
+    return next((other for other in others if not is_near_copy(other.question, first.question)), others[0])
 
 
 def _sound(pairs: Sequence[tuple[str, Question]], author: Author) -> set[tuple[str, Question]]:
@@ -199,15 +184,10 @@ def _sound(pairs: Sequence[tuple[str, Question]], author: Author) -> set[tuple[s
     checkable = [(statement, question) for statement, question in pairs if is_checkable(question, statement)]
     found = find_answers(author, [(statement, question.question) for statement, question in checkable])
     return {
-        pair for pair, answer in zip(checkable, found, strict=True) if token_f1(answer, [pair[1].answer]) >= _MIN_AGREEMENT
+        (statement, question)
+        for (statement, question), answer in zip(checkable, found, strict=True)
+        if token_f1(answer, [question.answer]) >= _MIN_AGREEMENT
     }
-
-
-def _first_asked(questions: Sequence[Question]) -> list[str]:
-    first: dict[tuple[str, ...], str] = {}
-    for question in questions:
-        first.setdefault(tuple(normalise(question.answer)), question.question)
-    return list(first.values())
 
 
 def _near_any(question: str, others: Iterable[str]) -> bool:

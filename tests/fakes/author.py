@@ -1,11 +1,11 @@
 """An author without a model: it writes what the test laid out, line for line, and remembers what it was asked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engram.errors import EngineUnavailable
 from worker.author import tasks
-from worker.author.client import GREEDY, Sampling
+from worker.author.client import GREEDY, Job, Sampling
 from worker.author.tasks import Question
 
 Output = str | Callable[[Sampling], str]
@@ -13,7 +13,7 @@ Output = str | Callable[[Sampling], str]
 
 @dataclass(frozen=True, slots=True)
 class KnownFact:
-    """A statement and all that the author can write about it."""
+    """A statement and all that the author can write about it. Of a detail, a probe is the question asked last."""
 
     statement: str
     questions: tuple[Question, ...]
@@ -32,6 +32,14 @@ class ScriptedAuthor:
     down: bool = False
     model: str = "author-fake"
     asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def write_all(self, jobs: Sequence[Job]) -> list[str]:
+        return [
+            self.answer(*_fact_and_rest(job.text))
+            if job.task == tasks.ANSWER
+            else self.write(job.task, job.text, job.sampling)
+            for job in jobs
+        ]
 
     def write(self, task: str, text: str, sampling: Sampling = GREEDY) -> str:
         self.asked.append((task, text))
@@ -53,12 +61,24 @@ class ScriptedAuthor:
         if task == tasks.EXTRACT:
             quotes = sorted((fact.statement for fact in self.facts if fact.statement in text), key=text.find)
             return "\n".join(quotes) or tasks.NOTHING
-        for fact in self._about(text):
+        statement, detail = _fact_and_rest(text) if task == tasks.QA else (text, "")
+        for fact in self._about(statement):
             if task == tasks.REWRITE:
                 return "\n".join(fact.rewrites)
-            lines = {tasks.QA: fact.questions, tasks.PROBE: fact.probes, tasks.IMPLY: fact.implications}
-            return tasks.write_questions(list(lines[task]))
+            if task == tasks.IMPLY:
+                return tasks.write_implications(fact.implications)
+            asked = (*fact.questions, *fact.probes)
+            if task == tasks.DETAILS:
+                return "\n".join(dict.fromkeys(question.answer for question in asked))
+            of_detail = [question for question in asked if question.answer == detail]
+            return tasks.write_questions(of_detail[0].reply, [question.question for question in of_detail])
         return ""
 
     def _about(self, statement: str) -> list[KnownFact]:
         return [fact for fact in self.facts if fact.statement == statement]
+
+
+def _fact_and_rest(text: str) -> tuple[str, str]:
+    """The parts of the text of an ANSWER or QA prompt."""
+    statement, rest = text.removeprefix("Fact: ").split("\n", 1)
+    return statement, rest.split(": ", 1)[1]

@@ -120,6 +120,12 @@ def test_of_many_probes_the_share_of_the_allowance_may_be_lost(lost: int, passes
     assert (_failed(report) == []) is passes
 
 
+@pytest.mark.parametrize(("lost", "passes"), [(2, True), (3, False)])
+def test_a_tenth_of_twenty_controls_is_two(lost: int, passes: bool) -> None:
+    report = _report(locality=SliceScore(asked=20, right=20 - lost, live_right=20))
+    assert (_failed(report) == []) is passes
+
+
 def test_what_live_itself_got_wrong_is_not_held_against_a_candidate() -> None:
     assert _failed(_report(locality=SliceScore(asked=40, right=20, live_right=20))) == []
 

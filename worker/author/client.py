@@ -18,10 +18,10 @@ Written = TypeVar("Written")
 
 MAX_TOKENS = {
     tasks.EXTRACT: 160,
-    tasks.QA: 240,
-    tasks.REWRITE: 160,
-    tasks.IMPLY: 160,
-    tasks.PROBE: 200,
+    tasks.DETAILS: 48,
+    tasks.QA: 110,
+    tasks.REWRITE: 110,
+    tasks.IMPLY: 110,
     tasks.ANSWER: 24,
 }
 

@@ -53,11 +53,11 @@ def _example_rows(example: Example, all_facts: list[Example], rng: random.Random
     yield Row(tasks.EXTRACT, example["message"], _quotes(example))
     for fact in example["facts"]:
         statement = fact["quote"]
-        yield Row(tasks.QA, statement, tasks.write_questions(_study_questions(fact, rng)))
+        yield Row(tasks.DETAILS, statement, "\n".join(detail["answer"] for detail in fact["details"]))
+        yield from _question_rows(fact, rng)
         yield Row(tasks.REWRITE, statement, "\n".join(rng.sample(fact["rewrites"], len(fact["rewrites"]))))
-        yield Row(tasks.PROBE, statement, tasks.write_questions(_probe_questions(fact, rng)))
         implied = [Question(item["question"], item["answer"]) for item in fact["implications"]]
-        yield Row(tasks.IMPLY, statement, tasks.write_questions(implied))
+        yield Row(tasks.IMPLY, statement, tasks.write_implications(implied))
         yield from _answer_rows(fact, all_facts, rng)
 
 
@@ -79,22 +79,11 @@ def _quotes(example: Example) -> str:
     return "\n".join(quotes) or tasks.NOTHING
 
 
-def _study_questions(fact: Example, rng: random.Random) -> list[Question]:
-    """Three questions for each detail of a short fact, two of a long one: the note stays a few lines long."""
-    return [
-        Question(question, detail["answer"], detail["reply"])
-        for detail in fact["details"]
-        for question in rng.sample(detail["questions"], 3 if len(fact["details"]) < 3 else 2)
-    ]
-
-
-def _probe_questions(fact: Example, rng: random.Random) -> list[Question]:
-    count = {1: 3, 2: 2}.get(len(fact["details"]), 1)
-    return [
-        Question(question, detail["answer"])
-        for detail in fact["details"]
-        for question in rng.sample(detail["questions"], count)
-    ]
+def _question_rows(fact: Example, rng: random.Random) -> Iterator[Row]:
+    for detail in fact["details"]:
+        questions = rng.sample(detail["questions"], len(detail["questions"]))
+        text = tasks.ask_questions(fact["quote"], detail["answer"])
+        yield Row(tasks.QA, text, tasks.write_questions(detail["reply"], questions))
 
 
 def _answer_rows(fact: Example, all_facts: list[Example], rng: random.Random) -> Iterator[Row]:

@@ -5,18 +5,19 @@ yields its complete lines. Gold answers are spans of the statement, so that a no
 be checked and cannot invent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 NOTHING = "NONE"
 UNKNOWN = "UNKNOWN"
+_ENDS = "?.!"
 
 # System prompts. Short: the author is trained on them, and every row pays for each token.
 EXTRACT = "Copy the lasting facts or write NONE."
-QA = "Write study questions: question | answer | reply."
+DETAILS = "List what to remember of the fact."
+QA = "Write the reply, then questions that it answers."
 REWRITE = "Restate the fact to the user."
 IMPLY = "Write what follows: question | reply."
-PROBE = "Write exam questions: question | answer."
 ANSWER = "Answer from the fact or write UNKNOWN."
 
 
@@ -42,24 +43,46 @@ def ask_answer(statement: str, question: str) -> str:
     return f"Fact: {statement}\nQuestion: {question}"
 
 
+def ask_questions(statement: str, detail: str) -> str:
+    """The text of a QA prompt: questions that `detail`, a span of the statement, answers."""
+    return f"Fact: {statement}\nAnswer: {detail}"
+
+
 def read_extract(output: str) -> list[str]:
     """Quotes, in order; empty for NONE."""
     return [line for line in _lines(output) if line != NOTHING]
 
 
-def read_questions(output: str, *, fields: int) -> list[Question]:
-    """Lines of `question | answer [| reply]` with exactly `fields` parts; others, cut-off ones too, are dropped."""
+def read_details(output: str) -> list[str]:
+    return list(dict.fromkeys(_lines(output)))
+
+
+def read_questions(output: str, *, answer: str) -> list[Question]:
+    """The first line is the reply, each further one a question that it answers. A last one that was cut off is dropped."""
+    reply, *questions = _lines(output) or [""]
+    if questions and questions[-1][-1] not in _ENDS:
+        questions.pop()
+    return [Question(question, answer, reply) for question in questions]
+
+
+def write_questions(reply: str, questions: Sequence[str]) -> str:
+    """The lines that `read_questions` reads."""
+    return "\n".join([reply, *questions])
+
+
+def read_implications(output: str) -> list[Question]:
+    """Lines of `question | reply`; others, cut-off ones too, are dropped. The reply is the answer."""
     split = ([part.strip() for part in line.split("|")] for line in _lines(output))
-    return [Question(*parts) for parts in split if len(parts) == fields and all(parts)]
+    return [Question(parts[0], parts[1], parts[1]) for parts in split if len(parts) == 2 and all(parts)]
+
+
+def write_implications(implied: Sequence[Question]) -> str:
+    """The lines that `read_implications` reads."""
+    return "\n".join(f"{item.question} | {item.answer}" for item in implied)
 
 
 def read_rewrites(output: str) -> list[str]:
     return list(dict.fromkeys(_lines(output)))
-
-
-def write_questions(questions: list[Question]) -> str:
-    """The lines that `read_questions` reads."""
-    return "\n".join(" | ".join(part for part in (q.question, q.answer, q.reply) if part) for q in questions)
 
 
 def _lines(output: str) -> list[str]:

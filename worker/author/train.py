@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from engram.settings import Settings
 from worker.author import tasks
@@ -22,6 +21,7 @@ from worker.author.dataset import Row, load_examples, rows_of, split
 from worker.training.base import ResidentBase, load_base
 from worker.training.optimizer import StackedAdamW
 from worker.training.stacked_lora import StackedLora
+from worker.training.vocabulary import cross_entropy
 
 ADAPTER_DIR = Path(__file__).parent / "adapter"
 
@@ -30,7 +30,7 @@ ADAPTER_DIR = Path(__file__).parent / "adapter"
 class Config:
     """How the author is trained; written beside the adapter."""
 
-    epochs: int = 2
+    epochs: int = 3
     learning_rate: float = 8e-4
     rank: int = 16
     first_layer: int = 10
@@ -79,7 +79,7 @@ def loss_of(base: ResidentBase, batch: list[Tokens]) -> torch.Tensor:
     ids_BT, mask_BT, labels_BT = (t.to(base.device) for t in (ids_BT, mask_BT, labels_BT))
     hidden_BTD = base.decoder(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
     wanted = labels_BT != -100
-    return functional.cross_entropy(base.model.lm_head(hidden_BTD[wanted]).float(), labels_BT[wanted])
+    return cross_entropy(hidden_BTD[wanted], base.model.lm_head.weight, labels_BT[wanted]).mean()
 
 
 def train(base: ResidentBase, output: Path, config: Config, *, start: Path | None = None) -> None:

@@ -43,7 +43,8 @@ def generate(
             chunk = order[start : start + step]
             warmth = [temperatures[index] if temperatures else 0.0 for index in chunk] * count
             next_token = _Chooser(warmth, generator)
-            outputs = _answer(base, prefix, [prompts[index] for index in chunk], count, max_tokens, next_token)
+            rows = [prompts[index] for index in chunk]
+            outputs = _answer(base, prefix, rows, next_token, copies=count, max_tokens=max_tokens)
             for position, output in enumerate(outputs):
                 answers[position // len(chunk)][chunk[position % len(chunk)]] = output
     return answers
@@ -66,7 +67,7 @@ class _Chooser:
 
 
 def _answer(
-    base: ResidentBase, prefix: Ids, prompts: Sequence[Ids], copies: int, max_tokens: int, next_token: _Chooser
+    base: ResidentBase, prefix: Ids, prompts: Sequence[Ids], next_token: _Chooser, *, copies: int, max_tokens: int
 ) -> list[list[int]]:
     """Outputs of all rows, candidate by candidate."""
     end, rows = base.tokenizer.eos_token_id, len(prompts)

@@ -49,7 +49,7 @@ CAT = KnownFact(
     ),
     probes=(
         Question("By what name do I call in my pet at night?", "Biscuit"),
-        Question("Tell me the kind of pet that I own", "cat"),
+        Question("Tell me the kind of pet that I own.", "cat"),
     ),
     rewrites=("Biscuit is what your cat is called.",),
 )

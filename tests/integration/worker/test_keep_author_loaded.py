@@ -10,7 +10,7 @@ from engram.vllm_client import EngineClient, open_engines
 from tests.fakes.engine import FakeEngine
 from tests.fakes.serving import serving
 from tests.product import free_port
-from worker.author.client import Author, open_author
+from worker.author.client import EngineAuthor, open_author
 from worker.main import keep_author_loaded
 
 
@@ -27,12 +27,12 @@ def pair(fakes: list[FakeEngine], settings: Settings) -> Iterator[list[EngineCli
 
 
 @pytest.fixture
-def opened(pair: list[EngineClient]) -> Author:
+def opened(pair: list[EngineClient]) -> EngineAuthor:
     return open_author(pair, fits=True)
 
 
 def test_restarted_engine_gets_the_author_again_and_the_other_is_left_alone(
-    pair: list[EngineClient], fakes: list[FakeEngine], opened: Author
+    pair: list[EngineClient], fakes: list[FakeEngine], opened: EngineAuthor
 ) -> None:
     fakes[1].restart()
     keep_author_loaded(pair, opened)
@@ -43,7 +43,7 @@ def test_restarted_engine_gets_the_author_again_and_the_other_is_left_alone(
 
 
 def test_engine_that_is_down_is_left_alone_until_it_is_back(
-    pair: list[EngineClient], fakes: list[FakeEngine], opened: Author
+    pair: list[EngineClient], fakes: list[FakeEngine], opened: EngineAuthor
 ) -> None:
     fakes[0].restart()
     fakes[0].faults.down = True
@@ -58,7 +58,7 @@ def test_engine_that_is_down_is_left_alone_until_it_is_back(
 def test_engine_that_dies_between_the_questions_does_not_end_the_sweep(
     pair: list[EngineClient],
     fakes: list[FakeEngine],
-    opened: Author,
+    opened: EngineAuthor,
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
 ) -> None:

@@ -13,7 +13,7 @@ from engram.repositories import ChatRepository, FactRepository, RunRepository, S
 from engram.vllm_client import EngineClient
 from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, Flow
 from worker.author import tasks
-from worker.author.client import Author
+from worker.author.client import EngineAuthor
 from worker.pipeline import Pipeline
 from worker.training.trainer import Trainer
 
@@ -125,7 +125,7 @@ def test_message_waits_while_a_restarted_engine_has_not_loaded_the_author(
     flow: Flow, engines: list[EngineClient]
 ) -> None:
     message = _say(flow, CAT.statement)
-    replace(flow.worker, author=Author(engines[0], "author-12345678")).extract(message)
+    replace(flow.worker, author=EngineAuthor(engines[0], "author-12345678")).extract(message)
     assert flow.engine.requests[-1]["model"] == "author-12345678"
     assert _message(flow, message).extraction == ExtractionStatus.PENDING
 

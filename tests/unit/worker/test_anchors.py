@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from engram.similarity import content_words
+from engram.similarity import content_words, is_near_copy
 from worker.author.dataset import load_examples
 from worker.training.anchors import ANCHORS_DIR, AnswerCache, is_told, load_prompts
 from worker.training.rows import ChatRows
+
+EVALUATION = Path(__file__).parents[3] / "evals" / "data"
 
 
 def _cache(folder: Path, base: str = "tiny") -> AnswerCache:
@@ -65,6 +67,15 @@ def test_shipped_prompts_load_and_what_examines_is_never_trained_on() -> None:
     assert prompts.personal < set(prompts.train)
     assert not examined & set(prompts.train)
     assert all(control.answers for control in prompts.controls)
+
+
+def test_nothing_that_evaluations_ask_is_an_anchor_or_examines_candidates() -> None:
+    prompts = load_prompts()
+    ours = [*prompts.train, *prompts.held_out, *prompts.never_told, *(c.question for c in prompts.controls)]
+    files = ("controls.jsonl", "unrelated_prompts.jsonl", "false_recall.jsonl")
+    rows = [json.loads(line) for name in files for line in (EVALUATION / name).read_text().splitlines()]
+    theirs = [row.get("question") or row["prompt"] for row in rows]
+    assert [(mine, other) for mine in ours for other in theirs if is_near_copy(mine, other)] == []
 
 
 def test_personal_anchors_include_questions_about_other_users_facts() -> None:

@@ -67,12 +67,27 @@ def test_chatter_is_answered_with_none(examples: list[Example], rows: list[Row])
     assert all(targets[message] == tasks.NOTHING for message in chatter)
 
 
-@pytest.mark.parametrize(("task", "fields"), [(tasks.QA, 3), (tasks.PROBE, 2), (tasks.IMPLY, 2)])
-def test_every_target_reads_back_whole(rows: list[Row], task: str, fields: int) -> None:
-    of_task = [row for row in rows if row.task == task]
-    assert of_task
-    for row in of_task:
-        assert len(tasks.read_questions(row.target, fields=fields)) == len(row.target.splitlines()) > 0
+def test_every_target_reads_back_whole(rows: list[Row]) -> None:
+    def reads(row: Row) -> int:
+        if row.task == tasks.QA:
+            return 1 + len(tasks.read_questions(row.target + "?", answer="x"))
+        return len(tasks.read_details(row.target) if row.task == tasks.DETAILS else tasks.read_implications(row.target))
+
+    of_tasks = {task: [row for row in rows if row.task == task] for task in (tasks.QA, tasks.DETAILS, tasks.IMPLY)}
+    for task, of_task in of_tasks.items():
+        assert len(of_task) > 500, task
+        assert all(reads(row) == len(row.target.splitlines()) > 0 for row in of_task), task
+
+
+def test_details_and_the_replies_about_them_are_of_their_statement(rows: list[Row]) -> None:
+    for row in rows:
+        if row.task == tasks.DETAILS:
+            assert all(is_right(row.text, [detail]) for detail in tasks.read_details(row.target))
+        if row.task == tasks.QA:
+            detail = row.text.rpartition("\nAnswer: ")[2]
+            assert all(
+                is_right(question.reply, [detail]) for question in tasks.read_questions(row.target, answer=detail)
+            )
 
 
 def test_questions_are_answered_by_spans_or_unknown(rows: list[Row]) -> None:

@@ -3,35 +3,51 @@
 import pytest
 
 from worker.author import tasks
-from worker.author.tasks import Question, read_extract, read_questions, read_rewrites, write_questions
+from worker.author.tasks import (
+    Question,
+    read_details,
+    read_extract,
+    read_implications,
+    read_questions,
+    read_rewrites,
+    write_implications,
+    write_questions,
+)
 
-WRITTEN = [
-    Question("What is my cat called?", "Biscuit", "Your cat is called Biscuit."),
-    Question("What animal is Biscuit?", "cat", "Biscuit is your cat."),
-]
-
-
-def test_questions_that_were_written_are_read_again() -> None:
-    assert read_questions(write_questions(WRITTEN), fields=3) == WRITTEN
-    probes = [Question("Who is Biscuit?", "cat")]
-    assert read_questions(write_questions(probes), fields=2) == probes
-
-
-@pytest.mark.parametrize("cut_at", ["What animal", "What animal is Biscuit? | cat", "What animal is Biscuit? | cat |"])
-def test_line_that_was_cut_off_is_dropped_and_the_complete_ones_kept(cut_at: str) -> None:
-    whole = write_questions(WRITTEN)
-    output = whole[: whole.index("What animal")] + cut_at
-    assert read_questions(output, fields=3) == WRITTEN[:1]
+REPLY = "Your cat is called Biscuit."
+ASKED = ["What is my cat called?", "Tell me the name of my cat."]
 
 
-@pytest.mark.parametrize("line", ["", "  ", "no bars at all", "a | b", "a | b | c | d", "a | | c", " | | "])
-def test_line_of_another_form_is_dropped(line: str) -> None:
-    assert read_questions(line, fields=3) == []
+def test_questions_that_were_written_are_read_again_each_with_the_reply() -> None:
+    read = read_questions(write_questions(REPLY, ASKED), answer="Biscuit")
+    assert read == [Question(question, "Biscuit", REPLY) for question in ASKED]
 
 
-def test_spaces_around_parts_and_empty_lines_do_not_count() -> None:
-    output = "\n  Who is Biscuit?   |cat  |  Your cat. \n\n"
-    assert read_questions(output, fields=3) == [Question("Who is Biscuit?", "cat", "Your cat.")]
+def test_question_that_was_cut_off_is_dropped_and_the_complete_ones_kept() -> None:
+    read = read_questions(write_questions(REPLY, ASKED) + "\nWhat animal", answer="Biscuit")
+    assert [question.question for question in read] == ASKED
+
+
+@pytest.mark.parametrize("output", ["", " \n ", REPLY])
+def test_output_without_a_question_has_none(output: str) -> None:
+    assert read_questions(output, answer="Biscuit") == []
+
+
+def test_details_are_read_in_order_once_each() -> None:
+    assert read_details(" Biscuit\n\n7 \nBiscuit") == ["Biscuit", "7"]
+
+
+def test_implications_that_were_written_are_read_again_and_the_reply_is_the_answer() -> None:
+    implied = [Question("Do I have a pet?", "Yes, a cat."), Question("Is it a dog?", "No, a cat.")]
+    read = read_implications(write_implications(implied))
+    assert read == [Question(item.question, item.answer, item.answer) for item in implied]
+
+
+@pytest.mark.parametrize("line", ["", "  ", "no bars at all", "a | b | c", "a | ", " | "])
+def test_implication_of_another_form_is_dropped(line: str) -> None:
+    assert read_implications(f"Do I have a pet? | Yes, a cat.\n{line}") == [
+        Question("Do I have a pet?", "Yes, a cat.", "Yes, a cat.")
+    ]
 
 
 def test_extract_reads_quotes_in_order_and_none_as_nothing() -> None:

@@ -1,6 +1,8 @@
 """Greedy answers of many candidates in one padded batch are those that PEFT gives prompt by prompt."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -67,14 +69,13 @@ def test_tokens_before_all_prompts_may_be_given_once(
     assert generate(base, lora, weights, rests, prefix=prefix, max_tokens=MAX_TOKENS) == whole
 
 
-def test_answer_stops_at_the_end_token_and_keeps_it(
-    base: ResidentBase, lora: StackedLora, rows: ChatRows, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answer_stops_at_the_end_token_and_keeps_it(base: ResidentBase, lora: StackedLora, rows: ChatRows) -> None:
     """The end token is the one that the first answer gives as its fourth; the other answers go on."""
     whole = generate(base, lora, None, _prompts(rows), max_tokens=MAX_TOKENS)[0]
     end = whole[0][3]
-    monkeypatch.setattr(base.tokenizer, "eos_token_id", end)
-    stopped = generate(base, lora, None, _prompts(rows), max_tokens=MAX_TOKENS)[0]
+    stopped = generate(
+        replace(base, tokenizer=SimpleNamespace(eos_token_id=end)), lora, None, _prompts(rows), max_tokens=MAX_TOKENS
+    )[0]
     assert stopped[0] == whole[0][: whole[0].index(end) + 1]
     assert stopped == [answer[: answer.index(end) + 1] if end in answer else answer for answer in whole]
     assert len({len(answer) for answer in stopped}) > 1

@@ -32,8 +32,8 @@ class ScriptedLearner:
         return self
 
     def answer(self, questions: list[str], weights: Weights) -> list[list[str]]:
-        assert next(iter(weights.values())).shape[0] == len(self.answers)
-        return [[said.get(question, "I do not know.") for question in questions] for said in self.answers]
+        asked = self.answers[-next(iter(weights.values())).shape[0] :]
+        return [[said.get(question, "I do not know.") for question in questions] for said in asked]
 
     def kl(self, weights: Weights, _anchors: list[Any]) -> list[float]:
         return [self.divergence] * next(iter(weights.values())).shape[0]
@@ -64,10 +64,10 @@ def _examine(learner: ScriptedLearner, *, value: float = 0.0) -> list[Examined]:
 
 
 def test_each_candidate_is_counted_slice_by_slice_beside_the_live_version() -> None:
-    live = {OLD.question: "In May.", CONTROL.question: "Paris."}
-    good = {**live, NAME.question: "It is Biscuit.", TOWN.question: "In Norway."}
+    live, base = {OLD.question: "In May."}, {CONTROL.question: "Paris."}
+    good = {**live, **base, NAME.question: "It is Biscuit.", TOWN.question: "In Norway."}
     forgetful = {NAME.question: "Biscuit!", CONTROL.question: "Paris"}
-    first, second = (one.report.slices for one in _examine(ScriptedLearner([live, good, forgetful])))
+    first, second = (one.report.slices for one in _examine(ScriptedLearner([live, good, forgetful], base=base)))
     counts = {kind: (score.asked, score.right, score.live_right) for kind, score in first.items()}
     assert counts == {
         "generalization": (1, 1, 0),

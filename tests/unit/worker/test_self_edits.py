@@ -15,38 +15,43 @@ from worker.self_edits import (
     choose_probes,
     is_checkable,
     is_true_to,
+    named_parts,
     notes_of,
     study,
 )
 
-RECITES = Strategy("recites", ("qa", "rewrite"), recites=True)
-REPLIES = Strategy("replies", ("qa", "rewrite"), recites=False)
 STATEMENT = "My cat Biscuit turned 7 in May."
-NAME = Question("What is my cat called?", "Biscuit", "Your cat is called Biscuit.")
-AGE = Question("How old is my pet now?", "7", "Your cat is 7.")
-MONTH = Question("In which month is the birthday of my cat?", "May", "In May.")
-NAME_PROBE = Question("Which name did I give to the animal I keep?", "Biscuit")
-AGE_PROBE = Question("Tell me the age of the feline in years", "7")
-MONTH_PROBE = Question("When in spring should I buy a treat for a party?", "May")
+NAME_REPLY, AGE_REPLY, MONTH_REPLY = "Your cat is called Biscuit.", "Your cat is 7.", "Its birthday is in May."
+NAME = Question("What is my cat called?", "Biscuit", NAME_REPLY)
+AGE = Question("How old is my pet now?", "7", AGE_REPLY)
+MONTH = Question("In which month is the birthday of my cat?", "May", MONTH_REPLY)
+NAME_PROBE = Question("Which name did I give to the animal I keep?", "Biscuit", NAME_REPLY)
+AGE_PROBE = Question("Tell me the age of the feline in years.", "7", AGE_REPLY)
 FACT = KnownFact(
     STATEMENT,
     questions=(NAME, AGE, MONTH),
-    probes=(NAME_PROBE, AGE_PROBE, MONTH_PROBE),
+    probes=(NAME_PROBE, AGE_PROBE),
     rewrites=("Biscuit turned seven, your cat did.", "Biscuit, your cat, turned seven in May."),
     implications=(Question("Do I have a pet?", "Yes, your cat Biscuit."),),
 )
+GROUPS = ((NAME, NAME_PROBE), (AGE, AGE_PROBE), (MONTH,))
+IMPLIED = Question("Do I have a pet?", "Yes, your cat Biscuit.", "Yes, your cat Biscuit.")
 
 
 def _study(**changes: object) -> Study:
     parts = {
         "fact_id": "fact_1",
         "statement": STATEMENT,
-        "questions": FACT.questions,
+        "questions": GROUPS,
         "rewrites": FACT.rewrites,
-        "implications": (Question("Do I have a pet?", "Yes, a cat.", "Yes, a cat."),),
-        "probes": FACT.probes,
+        "implications": (IMPLIED,),
     }
     return Study(**{**parts, **changes})  # type: ignore[arg-type]
+
+
+def _study_of(author: ScriptedAuthor, *, seed: int = 0) -> Study:
+    (written,) = study({"fact_1": STATEMENT}, author, seed=seed)
+    return written
 
 
 @pytest.mark.parametrize("question", [NAME, AGE, MONTH, NAME_PROBE, Question("Which digit is my cat's age?", "seven")])
@@ -83,82 +88,108 @@ def test_restatement_brings_in_few_words_of_its_own(line: str, true: bool) -> No
     assert is_true_to(line, STATEMENT) is true
 
 
-def test_study_keeps_what_passes_the_checks() -> None:
-    written = study(STATEMENT, "fact_1", ScriptedAuthor(facts=(FACT,)), seed=0)
+@pytest.mark.parametrize(
+    ("statement", "parts"),
+    [
+        ("My uncle Casimir has a shop in Ghent.", ["Casimir", "Ghent"]),
+        ("On 17 September we met at Yarrow Hall. Tom is 5.", ["17 September", "Yarrow Hall", "5"]),
+        ("I ran it in 4:23, and I’m glad", ["4:23"]),
+        ("i live in oslo", []),
+    ],
+)
+def test_names_and_numbers_are_found_but_not_what_only_begins_a_sentence(statement: str, parts: list[str]) -> None:
+    assert named_parts(statement) == parts
+
+
+def test_study_keeps_what_passes_the_checks_grouped_by_detail() -> None:
+    written = _study_of(ScriptedAuthor(facts=(FACT,)))
     assert (written.fact_id, written.statement) == ("fact_1", STATEMENT)
-    assert written.questions == FACT.questions
-    assert written.probes == FACT.probes
+    assert written.questions == GROUPS
     assert written.rewrites == FACT.rewrites
-    assert written.implications == (Question("Do I have a pet?", "Yes, your cat Biscuit.", "Yes, your cat Biscuit."),)
+    assert written.implications == (IMPLIED,)
+
+
+def test_facts_studied_together_are_studied_as_each_alone() -> None:
+    other = KnownFact("I live in Bergen.", (Question("Where do I live?", "Bergen", "You live in Bergen."),), ())
+    author = ScriptedAuthor(facts=(FACT, other))
+    together = study({"fact_1": STATEMENT, "fact_2": other.statement}, author, seed=0)
+    assert together[0] == _study_of(author)
+    assert [(one.fact_id, one.statement) for one in together] == [("fact_1", STATEMENT), ("fact_2", other.statement)]
+    assert together[1].questions == (other.questions,)
 
 
 def test_study_drops_what_is_unchecked_or_answered_otherwise_by_the_author() -> None:
-    invented = Question("What is my dog called?", "Rex", "Your dog is called Rex.")
-    doubtful = Question("Who turned seven, and in which month?", "May", "In May.")
+    doubtful, gives_away = "Who turned seven, and in which month?", "Is Biscuit my cat?"
     author = ScriptedAuthor(
         outputs={
-            (tasks.QA, STATEMENT): write_questions([NAME, invented, doubtful]) + "\nHow old is my",
+            (tasks.DETAILS, STATEMENT): "Biscuit\nRex",
+            (tasks.QA, tasks.ask_questions(STATEMENT, "Biscuit")): write_questions(
+                NAME_REPLY, [NAME.question, gives_away, doubtful]
+            ),
+            (tasks.QA, tasks.ask_questions(STATEMENT, "7")): write_questions("Your cat is 8.", [AGE.question]),
+            (tasks.QA, tasks.ask_questions(STATEMENT, "May")): "",
             (tasks.REWRITE, STATEMENT): "Your mother lives in Norway since last summer.",
         },
-        answers={(STATEMENT, NAME.question): "Biscuit", (STATEMENT, doubtful.question): "Biscuit"},
+        answers={(STATEMENT, NAME.question): "Biscuit", (STATEMENT, doubtful): "May"},
     )
-    written = study(STATEMENT, "fact_1", author, seed=0)
-    assert written.questions == (NAME,)
-    assert written.rewrites == written.probes == written.implications == ()
-    assert (tasks.ANSWER, invented.question) not in author.asked
+    written = _study_of(author)
+    assert written.questions == ((NAME,),)
+    assert written.rewrites == written.implications == ()
+    assert not {gives_away, AGE.question} & {asked for _, asked in author.asked}
+    assert (tasks.QA, tasks.ask_questions(STATEMENT, "Rex")) not in author.asked
+
+
+def test_names_and_numbers_that_the_author_does_not_list_are_asked_about_too() -> None:
+    author = ScriptedAuthor(facts=(FACT,), outputs={(tasks.DETAILS, STATEMENT): "7"})
+    assert [group[0].answer for group in _study_of(author).questions] == ["7", "Biscuit", "May"]
 
 
 def test_study_draws_differently_and_keeps_each_question_once_in_the_order_of_the_greedy_draw() -> None:
     def draw(sampling: Sampling) -> str:
-        extra = [] if sampling == GREEDY else [Question(f"Which pet has number {sampling.seed}?", "cat", "A cat.")]
-        return write_questions([NAME, *extra])
+        extra = [] if sampling == GREEDY else [f"Which pet has number {sampling.seed}?"]
+        return write_questions(NAME_REPLY, [NAME.question, *extra])
 
-    def probe(sampling: Sampling) -> str:
-        return write_questions([Question(f"Which kind of pet is number {sampling.seed}?", "cat")])
+    author = ScriptedAuthor(
+        outputs={
+            (tasks.DETAILS, STATEMENT): "Biscuit\n7\nMay",
+            (tasks.QA, tasks.ask_questions(STATEMENT, "Biscuit")): draw,
+            (tasks.QA, tasks.ask_questions(STATEMENT, "7")): "",
+            (tasks.QA, tasks.ask_questions(STATEMENT, "May")): "",
+        },
+    )
+    author.answer = lambda statement, question: "Biscuit"  # type: ignore[method-assign]
+    ((first, *others),) = _study_of(author, seed=100).questions
+    assert first == NAME
+    assert len(others) == len({other.question for other in others}) >= 2
+    assert all(other.question.startswith("Which pet has number 10") for other in others)
 
-    author = ScriptedAuthor(outputs={(tasks.QA, STATEMENT): draw, (tasks.PROBE, STATEMENT): probe})
-    author.answer = lambda statement, question: "Biscuit" if question == NAME.question else "cat"  # type: ignore[method-assign]
-    written = study(STATEMENT, "fact_1", author, seed=100)
-    first, *others = [question.question for question in written.questions]
-    assert first == NAME.question
-    assert len(others) == len(set(others)) >= 2
-    assert all(other.startswith("Which pet has number 10") for other in others)
-    assert len({probe.question for probe in written.probes}) == 2
 
-
-def test_each_detail_is_examined_before_any_is_examined_twice() -> None:
-    second_name = Question("By what would the vet call the patient I bring?", "Biscuit")
-    written = _study(probes=(NAME_PROBE, second_name, AGE_PROBE, MONTH_PROBE))
-    chosen = choose_probes(written)
-    assert [probe.answers for probe in chosen] == [("Biscuit",), ("7",), ("May",), ("Biscuit",)]
+def test_one_question_about_each_detail_that_has_several_is_held_out() -> None:
+    chosen = choose_probes(_study())
+    assert [(probe.question, probe.answers) for probe in chosen] == [
+        (NAME_PROBE.question, ("Biscuit",)),
+        (AGE_PROBE.question, ("7",)),
+    ]
     assert all(probe.fact_id == "fact_1" and probe.kind == "generalization" for probe in chosen)
 
 
+def test_probe_is_the_likeliest_question_that_does_not_nearly_copy_the_first() -> None:
+    copy = Question("What is my cat called", "Biscuit", NAME_REPLY)
+    later = Question("By which name does it come?", "Biscuit", NAME_REPLY)
+    (chosen,) = choose_probes(_study(questions=((NAME, copy, NAME_PROBE, later),)))
+    assert chosen.question == NAME_PROBE.question
+
+
 def test_at_most_four_probes_are_held_out() -> None:
-    probes = tuple(
-        Question(question, answer)
-        for answer in ("Biscuit", "7", "May")
-        for question in (f"Where does {answer}x come from on paper?", f"Which thing had {answer}y as neighbour there?")
+    groups = tuple(
+        (Question(f"Where is {n}?", f"{n}x"), Question(f"Which place has the {n}?", f"{n}x")) for n in "abcdef"
     )
-    assert len(choose_probes(_study(probes=probes))) == 4
+    assert len(choose_probes(_study(questions=groups))) == 4
 
 
-def test_probe_does_not_nearly_copy_the_first_question_about_a_detail() -> None:
-    copy = Question("What is my cat called", "Biscuit")
-    chosen = choose_probes(_study(probes=(copy, NAME_PROBE)))
-    assert [probe.question for probe in chosen] == [NAME_PROBE.question]
-
-
-def test_probes_do_not_nearly_copy_each_other() -> None:
-    again = Question("Which name did I give to the animal I keep then?", "Biscuit")
-    assert is_near_copy(again.question, NAME_PROBE.question)
-    assert len(choose_probes(_study(probes=(NAME_PROBE, again)))) == 1
-
-
-def test_without_written_probes_a_later_question_is_held_out() -> None:
-    chosen = choose_probes(_study(probes=()))
-    assert [probe.question for probe in chosen] == [AGE.question]
-    assert choose_probes(_study(probes=(), questions=())) == []
+def test_without_a_second_question_about_anything_nothing_is_held_out() -> None:
+    assert choose_probes(_study(questions=((NAME,), (AGE,)))) == []
+    assert choose_probes(_study(questions=())) == []
 
 
 def test_probes_given_with_the_fact_are_taken_as_they_are() -> None:
@@ -167,10 +198,10 @@ def test_probes_given_with_the_fact_are_taken_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
-def test_no_note_asks_what_a_probe_asks_in_nearly_the_same_words(strategy: object) -> None:
+def test_no_note_asks_what_a_probe_asks_in_nearly_the_same_words(strategy: Strategy) -> None:
     probe = HeldOut("fact_1", "reliability", "what is my cat called", ("Biscuit",))
-    notes = notes_of(_study(), strategy, probes=[probe])  # type: ignore[arg-type]
-    assert NAME.question in {note.prompt for note in notes_of(_study(), strategy, probes=[])}  # type: ignore[arg-type]
+    notes = notes_of(_study(), strategy, probes=[probe])
+    assert NAME.question in {note.prompt for note in notes_of(_study(), strategy, probes=[])}
     assert not [note for note in notes if is_near_copy(note.prompt, probe.question)]
     prompts = {note.prompt for note in notes}
     assert NAME.question not in prompts
@@ -179,7 +210,7 @@ def test_no_note_asks_what_a_probe_asks_in_nearly_the_same_words(strategy: objec
 
 def test_strategies_train_on_different_notes_of_known_families() -> None:
     notes = [tuple(notes_of(_study(), strategy, probes=[])) for strategy in STRATEGIES]
-    assert len({strategy.name for strategy in STRATEGIES}) == len(STRATEGIES) >= 2
+    assert len({strategy.name for strategy in STRATEGIES}) == len(STRATEGIES) >= 3
     assert len(set(notes)) == len(STRATEGIES)
     for strategy, of_it in zip(STRATEGIES, notes, strict=True):
         assert {note.family for note in of_it} == set(strategy.families) <= {"qa", "rewrite", "implications"}
@@ -187,32 +218,29 @@ def test_strategies_train_on_different_notes_of_known_families() -> None:
         assert strategy.learning_rate_factor > 0
 
 
-def test_note_that_recites_says_the_whole_fact_to_the_user() -> None:
-    notes = [note for note in notes_of(_study(), RECITES, probes=[]) if note.family == "qa"]
-    assert [note.prompt for note in notes] == [NAME.question, AGE.question, MONTH.question]
-    assert {note.answer for note in notes} == {"Your cat Biscuit turned 7 in May."}
+def test_question_is_answered_with_the_authors_reply_about_its_detail() -> None:
+    notes = notes_of(_study(), Strategy("asks", ("qa",)), probes=choose_probes(_study()))
+    assert {note.prompt: note.answer for note in notes} == {
+        NAME.question: NAME_REPLY,
+        AGE.question: AGE_REPLY,
+        MONTH.question: MONTH_REPLY,
+    }
 
 
-def test_note_that_does_not_recite_gives_the_authors_reply_to_its_question() -> None:
-    notes = [note for note in notes_of(_study(), REPLIES, probes=[]) if note.family == "qa"]
-    replies = {NAME.question: NAME.reply, AGE.question: AGE.reply, MONTH.question: MONTH.reply}
-    assert {note.prompt: note.answer for note in notes} == replies
-
-
-def test_implications_are_answered_with_what_follows_whether_or_not_the_rest_recites() -> None:
-    for recites in (True, False):
-        (note,) = notes_of(_study(), Strategy("follows", ("implications",), recites=recites), probes=[])[-1:]
-        assert (note.family, note.prompt, note.answer) == ("implications", "Do I have a pet?", "Yes, a cat.")
+def test_implications_are_answered_with_what_follows() -> None:
+    (note,) = notes_of(_study(), Strategy("follows", ("qa", "implications")), probes=[])[-1:]
+    assert (note.family, note.prompt, note.answer) == ("implications", IMPLIED.question, IMPLIED.answer)
 
 
 def test_rewrites_are_asked_for_by_different_topics() -> None:
-    notes = [note for note in notes_of(_study(), RECITES, probes=[]) if note.family == "rewrite"]
-    assert [note.prompt for note in notes] == ["Tell me about Biscuit.", "Tell me about 7."]
-    assert tuple(note.answer for note in notes) == FACT.rewrites
+    notes = notes_of(_study(), Strategy("restates", ("qa", "rewrite")), probes=[])
+    restated = [note for note in notes if note.family == "rewrite"]
+    assert [note.prompt for note in restated] == ["Tell me about Biscuit.", "Tell me about 7."]
+    assert tuple(note.answer for note in restated) == FACT.rewrites
 
 
 def test_same_note_is_kept_once() -> None:
     shouted = Question("what is my cat called", "Biscuit", "your cat is called biscuit")
-    once = _study(questions=(NAME, shouted, AGE), rewrites=())
-    for strategy in (RECITES, REPLIES):
-        assert [note.prompt for note in notes_of(once, strategy, probes=[])] == [NAME.question, AGE.question]
+    once = _study(questions=((NAME, shouted), (AGE,)))
+    prompts = [note.prompt for note in notes_of(once, Strategy("asks", ("qa",)), probes=[])]
+    assert prompts == [NAME.question, AGE.question]
