@@ -64,8 +64,8 @@ class GatePolicy:
     min_reliability: float = 0.6
     min_gain: float = 0.3
     max_retention_loss: float = 0.1
-    min_locality: float = 0.9
-    max_false_recall: float = 0.2
+    min_locality: float = 0.85
+    max_false_recall: float = 0.35
     max_kl: float = 0.3
 
 

