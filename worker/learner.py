@@ -53,7 +53,7 @@ class Learner:
     def warm_up(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Have the base answer the anchors and controls, unless the answers are on disk; keep their activations."""
         wanted = [*self.prompts.train, *self.prompts.held_out, *self.prompts.never_told]
-        wanted += [control.question for control in self.prompts.controls]
+        wanted += [question for control in self.prompts.controls for question in _both_ways(control)]
         missing = self.cache.missing(wanted)
         for start in range(0, len(missing), _WARM_AT_ONCE):
             chunk = missing[start : start + _WARM_AT_ONCE]
@@ -84,8 +84,12 @@ class Learner:
         return [self.cache.row(prompt, self.rows) for prompt in self.prompts.held_out]
 
     def controls(self) -> list[Control]:
-        """Control questions that the base answers right."""
-        return [c for c in self.prompts.controls if is_right(self.base_answer(c.question), c.answers)]
+        """Control questions that the base answers right, put either way: what it only guessed examines nothing."""
+        return [
+            control
+            for control in self.prompts.controls
+            if all(is_right(self.base_answer(question), control.answers) for question in _both_ways(control))
+        ]
 
     def never_told(self, told: frozenset[str]) -> list[str]:
         return [question for question in self.prompts.never_told if not is_told(question, told)]
@@ -101,6 +105,11 @@ class Learner:
     def _text(self, ids: list[int]) -> str:
         text: Any = self.base.tokenizer.decode(ids, skip_special_tokens=True)
         return str(text).strip()
+
+
+def _both_ways(control: Control) -> tuple[str, str]:
+    """A control question, and the same put with other words around it."""
+    return control.question, f"{control.question} Answer in one sentence."
 
 
 def open_learner(base_path: Path, settings: Settings) -> Learner:

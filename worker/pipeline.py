@@ -126,18 +126,19 @@ class Pipeline:
                 progress.event("step", step=step.step, steps=step.steps, note_loss=losses, kl=kl)
 
         anchors = self.learner.anchors(lesson.told | material.asked_words)
+        rehearsal = [
+            rows.row(note.prompt, note.answer) for note in lesson.rehearsal if note.fact_id not in material.superseded
+        ]
+        # While there is little to rehearse, a new fact easily answers every personal question.
+        unrehearsed = max(0, plan.rehearsal_per_step - len(rehearsal))
         return self.learner.trainer.train(
             live,
             candidates,
             plan=plan,
-            rehearsal=[
-                rows.row(note.prompt, note.answer)
-                for note in lesson.rehearsal
-                if note.fact_id not in material.superseded
-            ],
+            rehearsal=rehearsal,
             anchors=[
                 (anchors.general, self.settings.anchor_prompts_per_step),
-                (anchors.personal, self.settings.personal_anchors_per_step),
+                (anchors.personal, self.settings.personal_anchors_per_step + unrehearsed // 2),
             ],
             on_step=report,
         )
