@@ -101,7 +101,7 @@ def at_once(work: Callable[[Given], Written], given: Sequence[Given], *, threads
 
 def few_shots(count: int = 3) -> Shots:
     """Some examples of each task, as chat turns, for a base without an author adapter."""
-    shots: Shots = {}
+    shots: dict[str, list[dict[str, str]]] = {}
     for row in rows_of(load_examples(), seed=0):
         turns = shots.setdefault(row.task, [])
         if len(turns) < 2 * count:

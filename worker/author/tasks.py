@@ -58,7 +58,7 @@ def read_details(output: str) -> list[str]:
 
 
 def read_questions(output: str, *, answer: str) -> list[Question]:
-    """The first line is the reply, each further one a question that it answers. A last one that was cut off is dropped."""
+    """The first line is the reply, each further one a question that it answers. One cut off at the end is dropped."""
     reply, *questions = _lines(output) or [""]
     if questions and questions[-1][-1] not in _ENDS:
         questions.pop()

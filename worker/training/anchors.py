@@ -66,15 +66,15 @@ def is_told(question: str, told: frozenset[str]) -> bool:
     Such a question must neither be anchored to the base's ignorance nor count as never told. A word
     that many questions share says nothing: after 'My cat is called Biscuit', a hamster's name is not told.
     """
-    about = content_words(question) - _ASKED_OF_ANYTHING
-    return not about or bool(about & told)
+    words = content_words(question)
+    return bool((words - _ASKED_OF_ANYTHING or words) & told)
 
 
 _ASKED_OF_ANYTHING = frozenset(
     content_words(
-        "name named called work working job home kind sort day time best like favourite use old age year month go going "
-        "have has am get live living born colour number brand size much many cost next last now new keep take date "
-        "birthday place town city country street company by from up been after before long more most first"
+        "name named called work working job home kind sort day time best like favourite use old age year month go "
+        "going have has am get live living born colour number brand size much many cost next last now new keep take "
+        "date birthday place town city country street company by from up been after before long more most first"
     )
 )
 

@@ -39,14 +39,14 @@ class _CrossEntropy(_Fused):
     def forward(ctx: Any, hidden_ND: torch.Tensor, head_VD: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
         gradient_ND = torch.empty_like(hidden_ND)
         losses = []
-        for hidden, labels, gradient in zip(
-            *(x.split(_POSITIONS_AT_ONCE) for x in (hidden_ND, labels_N, gradient_ND)), strict=True
-        ):
+        for start in range(0, len(hidden_ND), _POSITIONS_AT_ONCE):
+            part = slice(start, start + _POSITIONS_AT_ONCE)
+            labels = labels_N[part]
             at_label = (torch.arange(len(labels), device=labels.device), labels)
-            share_NV = (hidden @ head_VD.T).softmax(-1)
+            share_NV = (hidden_ND[part] @ head_VD.T).softmax(-1)
             losses.append(-_wide(share_NV[at_label]).clamp_min(_TINY).log())
             share_NV[at_label] -= 1
-            torch.mm(share_NV, head_VD, out=gradient)
+            torch.mm(share_NV, head_VD, out=gradient_ND[part])
         ctx.save_for_backward(gradient_ND)
         return torch.cat(losses) if losses else _wide(hidden_ND.new_zeros(0))
 

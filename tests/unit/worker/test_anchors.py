@@ -52,12 +52,13 @@ def test_write_cut_off_in_the_middle_leaves_the_old_file_whole(tmp_path: Path, m
     ("question", "told"),
     [
         ("What is my hamster's name?", True),
-        ("Where does my sister work?", False),
+        ("Where does my sister live?", False),  # everybody lives somewhere
+        ("Where do I live?", True),  # about nothing but that
         ("What is it?", False),
     ],
 )
-def test_question_is_told_if_a_content_word_of_it_was_said(question: str, told: bool) -> None:
-    assert is_told(question, content_words("I bought two hamsters in Bergen.")) is told
+def test_question_is_told_if_a_word_that_says_what_it_is_about_was_said(question: str, told: bool) -> None:
+    assert is_told(question, content_words("I bought two hamsters and live in Bergen.")) is told
 
 
 def test_shipped_prompts_load_and_what_examines_is_never_trained_on() -> None:

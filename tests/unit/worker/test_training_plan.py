@@ -1,0 +1,25 @@
+"""How long a run trains: passes over the notes, longer where a fact failed before."""
+
+import pytest
+
+from engram.settings import Settings
+from worker.pipeline import EPOCHS, training_plan
+
+
+@pytest.mark.parametrize("num_notes", [1, 8, 20, 60])
+def test_every_note_is_seen_some_times(settings: Settings, num_notes: int) -> None:
+    plan = training_plan(settings, num_notes=num_notes, again=False, seed=1)
+    assert plan.steps * min(plan.notes_per_step, num_notes) >= EPOCHS * num_notes
+    assert plan.steps >= settings.training_steps
+
+
+def test_three_facts_take_less_than_three_times_as_long_as_one(settings: Settings) -> None:
+    one, three = (training_plan(settings, num_notes=count, again=False, seed=1).steps for count in (20, 60))
+    assert one < three < 3 * one
+
+
+def test_fact_that_failed_before_is_trained_longer_and_with_other_draws(settings: Settings) -> None:
+    first = training_plan(settings, num_notes=20, again=False, seed=1)
+    second = training_plan(settings, num_notes=20, again=True, seed=2)
+    assert second.steps > first.steps
+    assert second.seed != first.seed
