@@ -10,6 +10,7 @@ from engram.gate import ProbeKind
 from engram.lifecycle import FactStatus, advance_fact
 from engram.models import Fact
 from engram.repositories import FactRepository, OpsRepository, SpaceRepository
+from engram.statements import why_not_a_fact
 from server.auth import Caller
 from server.facts.probe_check import GivenProbe, find_contradiction
 
@@ -22,13 +23,13 @@ def add_fact(
 ) -> tuple[Fact, bool]:
     """Add a fact and say True, or find the standing one that says the same and say False.
 
-    Probes that contradict the statement are kept with a fact that is rejected, with the reason.
+    What states no fact, or comes with probes that contradict it, is kept as rejected, with the reason.
     """
     space = SpaceRepository(session).get_or_create(caller.tenant, space_name)
     facts = FactRepository(session)
     if standing := facts.find_standing(space.id, statement):
         return standing, False
-    reason = find_contradiction(statement, probes)
+    reason = why_not_a_fact(statement) or find_contradiction(statement, probes)
     status = FactStatus.REJECTED if reason else FactStatus.PENDING
     fact = facts.add(space.id, statement, status=status, reason=reason)
     for probe in probes:
