@@ -63,9 +63,9 @@ class GatePolicy:
 
     min_reliability: float = 0.6
     min_gain: float = 0.3
-    max_retention_loss: float = 0.1
+    max_retention_loss: float = 0.15
     min_locality: float = 0.85
-    max_false_recall: float = 0.35
+    max_false_recall: float = 0.6
     max_kl: float = 0.3
 
 
@@ -124,11 +124,13 @@ def _learned(report: ProbeReport, policy: GatePolicy) -> list[Reason]:
     right, asked, live_right = _totals(report)
     if not asked:
         return [Reason("probes", False, 0, 1, "no probe examines the new facts")]
-    share, gain = right / asked, (right - live_right) / asked
+    wrong, gain = asked - right, (right - live_right) / asked
+    # Of two probes one may be the author's nonsense; but something must have been learned.
+    allowed = min(_allowance(1 - policy.min_reliability, asked), asked - 1)
     # What the live version already answers needs no gain.
     needed_gain = min(policy.min_gain, 1 - live_right / asked)
     return [
-        _at_least("new_facts", share, policy.min_reliability, f"new facts: {right} of {asked} probes right"),
+        _at_most("new_facts", wrong, allowed, f"new facts: {right} of {asked} probes right, {wrong} wrong"),
         _at_least("gain", gain, needed_gain, f"gain over live on the new facts' probes: {gain:+.2f}"),
     ]
 

@@ -118,5 +118,7 @@ def open_learner(base_path: Path, settings: Settings) -> Learner:
     first_layer = round(settings.first_trained_layer * base.num_layers)
     lora = StackedLora(base, rank=settings.lora_rank, first_layer=first_layer)
     rows = ChatRows(base.tokenizer)
-    cache = AnswerCache(settings.home / "cache", base_path=f"{base_path}:{base.dtype}", max_tokens=BASE_ANSWER_TOKENS)
+    # Beside the model, whose answers they are: homes that share the one share the other.
+    base_name = f"{Path(base_path).resolve()}:{base.dtype}"
+    cache = AnswerCache(settings.models_dir, base_path=base_name, max_tokens=BASE_ANSWER_TOKENS)
     return Learner(base, lora, rows, Trainer(base, lora, rows), load_prompts(), cache, settings.lora_rank)
