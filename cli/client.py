@@ -87,7 +87,8 @@ class Api:
         return target.stat().st_size
 
     def _chat_body(self, messages: list[Json], model: str, max_tokens: int | None) -> Json:
-        body: Json = {"model": model, "messages": messages, "user": self.space}
+        # Greedy: at temperature 1, OpenAI's default, a small base strays from what it knows.
+        body: Json = {"model": model, "messages": messages, "user": self.space, "temperature": 0}
         return {**body, "max_tokens": max_tokens} if max_tokens else body
 
     def _json(self, method: str, path: str, **options: Any) -> Json:
