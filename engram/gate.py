@@ -126,7 +126,7 @@ def _learned(report: ProbeReport, policy: GatePolicy) -> list[Reason]:
         return [Reason("probes", False, 0, 1, "no probe examines the new facts")]
     wrong, gain = asked - right, (right - live_right) / asked
     # Of two probes one may be the author's nonsense; but something must have been learned.
-    allowed = min(_allowance(1 - policy.min_reliability, asked), asked - 1)
+    allowed = min(_allowance(1 - policy.min_reliability, asked), asked - 1 if policy.min_reliability > 0 else asked)
     # What the live version already answers needs no gain.
     needed_gain = min(policy.min_gain, 1 - live_right / asked)
     return [
