@@ -30,8 +30,7 @@ def root() -> None:
 def told_once_command(
     url: UrlOption = None,
     json_path: JsonOption = None,
-    path: Annotated[Path, typer.Option(help="Facts and probes, one JSON object a line.")] = told_once.DATA
-    / "told_once.jsonl",
+    path: Annotated[Path, typer.Option(help="Facts and probes, one JSON object a line.")] = told_once.FACTS,
     n: Annotated[int, typer.Option(help="How many facts of the file, from its beginning.")] = 40,
     batch: Annotated[int, typer.Option(help="Facts told before waiting for them to be learned.")] = 1,
 ) -> None:

@@ -47,7 +47,7 @@ def engram_at(url: str | None) -> Iterator[Running]:
 
 
 def _start(home: Path, port: int) -> subprocess.Popen[bytes]:
-    shared = Path(os.environ.get("ENGRAM_HOME", Path.home() / ".engram")) / "models"
+    shared = Settings().models_dir
     if shared.is_dir():
         (home / "models").symlink_to(shared)
     environment = {**os.environ, "ENGRAM_HOME": str(home), "ENGRAM_PORT": str(port)}
@@ -65,9 +65,7 @@ def settings_of(home: Path, port: int) -> Settings:
 
 def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], home: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while (
-        b"ready" not in (home / "logs" / "worker.log").read_bytes() if (home / "logs" / "worker.log").exists() else True
-    ):
+    while not _has_started(home / "logs" / "worker.log"):
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"Engram did not start:\n{(home / 'up.log').read_text()[-2000:]}")
         time.sleep(0.5)

@@ -17,6 +17,7 @@ from engram.grading import is_right, normalise
 from evals.client import EngramClient
 
 DATA = Path(__file__).parent / "data"
+FACTS = DATA / "told_once.jsonl"
 
 Json = dict[str, Any]
 
@@ -26,7 +27,7 @@ class Options:
     """`path`: rows in the format of `data/told_once.jsonl`. `batch`: facts told before waiting for them to be
     learned; 1 is one after another."""
 
-    path: Path = DATA / "told_once.jsonl"
+    path: Path = FACTS
     num_facts: int = 40
     batch: int = 1
 

@@ -85,8 +85,9 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
     drafts: dict[tuple[str, str], list[Question]] = {}
     for (fact, detail, _), output in zip(asked, outputs, strict=False):
         drafts.setdefault((fact, detail), []).extend(tasks.read_questions(output, answer=detail))
+    drafts = {key: _once(drawn) for key, drawn in drafts.items()}
     rewrites, implications = outputs[len(asked) :][: len(statements)], outputs[len(asked) + len(statements) :]
-    sound = _sound([(statements[fact], each) for (fact, _), drawn in drafts.items() for each in _once(drawn)], author)
+    sound = _sound([(statements[fact], each) for (fact, _), drawn in drafts.items() for each in drawn], author)
     return [
         Study(
             fact_id=fact,
@@ -94,7 +95,7 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
             questions=tuple(
                 kept
                 for detail in details[fact]
-                if (kept := tuple(each for each in _once(drafts[fact, detail]) if (statement, each) in sound))
+                if (kept := tuple(each for each in drafts[fact, detail] if (statement, each) in sound))
             ),
             rewrites=tuple(line for line in tasks.read_rewrites(restated) if is_true_to(line, statement)),
             implications=tuple(_once(tasks.read_implications(implied))),
