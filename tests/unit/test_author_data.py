@@ -39,6 +39,12 @@ def _training() -> list[dict[str, Any]]:
     return _rows(TRAINING, "facts-*.jsonl")
 
 
+def _quoted() -> list[tuple[str, str, str]]:
+    """Every quote of every message with facts: of those with notes, and of those for extraction alone."""
+    rows = _training() + _rows(TRAINING, "quotes-*.jsonl")
+    return [(row["at"], row["message"], fact["quote"]) for row in rows for fact in row["facts"]]
+
+
 def _facts() -> list[tuple[str, str, dict[str, Any]]]:
     return [(row["at"], row["message"], fact) for row in _training() for fact in row["facts"]]
 
@@ -84,7 +90,7 @@ def test_there_is_enough_of_it() -> None:
 
 
 def test_no_message_stands_twice() -> None:
-    everything = _training() + _rows(TRAINING, "chatter-*.jsonl")
+    everything = [row for kind in ("facts", "quotes", "chatter") for row in _rows(TRAINING, f"{kind}-*.jsonl")]
     counted = Counter(" ".join(_words(row["message"])) or row["message"] for row in everything)
     assert [message for message, count in counted.items() if count > 1] == []
 
@@ -95,12 +101,15 @@ def test_rows_have_the_documented_keys() -> None:
         assert row["facts"], row["at"]
         for fact in row["facts"]:
             assert set(fact) == {"quote", "details", "rewrites", "implications"}, row["at"]
+    for row in _rows(TRAINING, "quotes-*.jsonl"):
+        assert set(row) == {"domain", "message", "facts", "at"}, row["at"]
+        assert row["facts"] and all(set(fact) == {"quote"} for fact in row["facts"]), row["at"]
     for row in _rows(TRAINING, "chatter-*.jsonl"):
         assert (set(row), row["facts"]) == ({"message", "facts", "at"}, []), row["at"]
 
 
 def test_a_quote_is_a_verbatim_part_of_its_message_between_clause_boundaries() -> None:
-    assert [at for at, message, fact in _facts() if not _is_whole_part(fact["quote"], message)] == []
+    assert [(at, quote) for at, message, quote in _quoted() if not _is_whole_part(quote, message)] == []
 
 
 def _is_whole_part(quote: str, message: str) -> bool:
@@ -123,7 +132,7 @@ def _is_joint(word: str) -> bool:
 
 
 def test_quotes_of_one_message_do_not_overlap() -> None:
-    for row in _training():
+    for row in _training() + _rows(TRAINING, "quotes-*.jsonl"):
         spans = sorted((row["message"].find(f["quote"]), len(f["quote"])) for f in row["facts"])
         assert all(start + size <= later for (start, size), (later, _) in pairwise(spans)), row["at"]
 
@@ -225,6 +234,7 @@ def test_no_name_or_value_of_the_evaluation_occurs_in_training() -> None:
     shared = [
         (at, value) for at, _, fact in _facts() for value in _evaluation_values() if _holds(_all_text(fact), value)
     ]
+    shared += [(at, value) for at, _, quote in _quoted() for value in _evaluation_values() if _holds(quote, value)]
     assert shared == []
 
 
@@ -238,9 +248,10 @@ def _all_text(fact: dict[str, Any]) -> str:
 def test_no_sentence_frame_is_shared_or_nearly_so() -> None:
     values = list(_evaluation_values())
     evaluated = {_frame(row["statement"], values): row["id"] for row in _told_once()}
+    trained = [(at, _frame(fact["quote"], [d["answer"] for d in fact["details"]])) for at, _, fact in _facts()]
+    trained += [(at, _frame(quote, [])) for at, _, quote in _quoted()]
     shared = []
-    for at, _, fact in _facts():
-        frame = _frame(fact["quote"], [detail["answer"] for detail in fact["details"]])
+    for at, frame in trained:
         near = (other for other in evaluated if is_near_copy(frame, other, threshold=NEAR_FRAME))
         shared += [(at, evaluated[other], frame) for other in near]
     assert shared == []
@@ -256,7 +267,7 @@ def test_no_run_of_six_words_is_shared() -> None:
     evaluated = {run: row["id"] for row in _told_once() for run in _runs(row["statement"], SHARED_RUN_WORDS)}
     shared = [
         (row["at"], evaluated[run], " ".join(run))
-        for row in _training()
+        for row in _training() + _rows(TRAINING, "quotes-*.jsonl")
         for run in _runs(row["message"], SHARED_RUN_WORDS) & set(evaluated)
     ]
     assert shared == []

@@ -28,7 +28,7 @@ class Row:
 
 def load_examples(folder: Path = DATA_DIR) -> list[Example]:
     """Every example of the folder's JSONL files, in a fixed order."""
-    paths = sorted(folder.glob("facts-*.jsonl")) + sorted(folder.glob("chatter-*.jsonl"))
+    paths = [path for kind in ("facts", "quotes", "chatter") for path in sorted(folder.glob(f"{kind}-*.jsonl"))]
     return [json.loads(line) for path in paths for line in path.read_text().splitlines() if line.strip()]
 
 
@@ -41,7 +41,7 @@ def split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
 def rows_of(examples: list[Example], *, seed: int) -> list[Row]:
     """Rows of all tasks, shuffled. Another seed draws other questions and orders from the same examples."""
     rng = random.Random(seed)
-    all_facts = [fact for example in examples for fact in example["facts"]]
+    all_facts = [fact for example in examples for fact in example["facts"] if "details" in fact]
     chatter = [example["message"] for example in examples if not example["facts"]]
     rows = [row for example in examples for row in _example_rows(example, all_facts, rng)]
     rows += [_buried_row(example, chatter, rng) for example in examples if example["facts"] and chatter]
@@ -51,7 +51,7 @@ def rows_of(examples: list[Example], *, seed: int) -> list[Row]:
 
 def _example_rows(example: Example, all_facts: list[Example], rng: random.Random) -> Iterator[Row]:
     yield Row(tasks.EXTRACT, example["message"], _quotes(example))
-    for fact in example["facts"]:
+    for fact in (fact for fact in example["facts"] if "details" in fact):  # others are for extraction alone
         statement = fact["quote"]
         yield Row(tasks.DETAILS, statement, "\n".join(detail["answer"] for detail in fact["details"]))
         yield from _question_rows(fact, rng)

@@ -54,7 +54,7 @@ def _questions_of_others() -> list[str]:
     They are worded as questions about one's own facts are, and nobody told them here: what best
     teaches an adapter to keep to its own.
     """
-    facts = [fact for example in load_examples() for fact in example["facts"]]
+    facts = [fact for example in load_examples() for fact in example["facts"] if "details" in fact]
     first_person = re.compile(r"\b(my|our|i|we)\b", re.IGNORECASE)
     questions = [fact["details"][0]["questions"][0] for fact in facts[::OTHERS_EVERY]]
     return list(dict.fromkeys(question for question in questions if first_person.search(question)))
