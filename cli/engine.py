@@ -15,16 +15,13 @@ from engram.vllm_client import BASE_NAME
 ENTRY_MODULE = "vllm.entrypoints.launchers.api_server.entry"
 LOOPBACK = "127.0.0.1"
 SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-# The last slot stays empty: in a batch with adapters, vLLM's CPU build answers requests for the bare base with
-# the adapter of the last slot (index -1 of its stacked weights). vLLM fills the first free slot.
-NUM_EMPTY_SLOTS = 1
 
 
 def engine_command(settings: Settings, *, model: str, device: Device, host: str = LOOPBACK) -> list[str]:
     """The command line of one vLLM on the first engine URL's port. Much of vLLM knows no key: never a public `host`."""
     dtype = choose_dtype(settings.dtype, device=device, cpu_flags=read_cpu_flags())
     command = [sys.executable, "-m", ENTRY_MODULE, "--model", model, "--served-model-name", BASE_NAME]
-    slots = str(settings.max_loaded_adapters + NUM_EMPTY_SLOTS)
+    slots = str(settings.max_loaded_adapters)
     command += ["--enable-lora", "--max-loras", slots, "--max-cpu-loras", slots]
     command += ["--max-lora-rank", str(served_rank(settings.lora_rank))]
     command += ["--dtype", dtype, "--max-model-len", str(settings.engine_max_model_len)]

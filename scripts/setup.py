@@ -38,6 +38,13 @@ sys.exit(main())
 """
 
 
+METADATA = {
+    "METADATA": "Metadata-Version: 2.1\nName: engram-checkout\nVersion: 0\n",
+    "INSTALLER": "scripts/setup.py\n",
+    "entry_points.txt": "[vllm.general_plugins]\nengram = engine:register\n",
+}
+
+
 @dataclass(frozen=True)
 class Step:
     """One line of progress: a pip call and how many packages it installs (0: unknown)."""
@@ -176,8 +183,12 @@ def forget_half_installed_packages() -> None:
 
 
 def link_project() -> None:
-    """Make the checkout importable, and `engram` a command, without a build."""
+    """Make the checkout importable, `engram` a command, and its plugin one of vLLM's, without a build."""
     (site_packages() / "engram-checkout.pth").write_text(f"{ROOT}\n")
+    metadata = site_packages() / "engram_checkout-0.dist-info"
+    metadata.mkdir(exist_ok=True)
+    for name, text in METADATA.items():
+        (metadata / name).write_text(text)
     command = VENV / "bin" / "engram"
     command.write_text(ENTRY_POINT.format(python=PYTHON))
     command.chmod(0o755)

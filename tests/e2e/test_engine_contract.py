@@ -13,6 +13,7 @@ from engram.vllm_client import open_engines
 from tests.contract.engine_contract import EngineContract
 
 RANK = 4
+NUM_ADAPTERS = 20  # more than the engine has slots (ENGRAM_MAX_LOADED_ADAPTERS)
 
 
 @pytest.mark.e2e
@@ -40,11 +41,11 @@ class TestRealEngine(EngineContract):
 def test_base_is_itself_in_one_batch_with_many_adapters(
     real_engine_url: str, base_model_path: Path, tmp_path: Path
 ) -> None:
-    """vLLM's CPU build gives the bare base the last slot's adapter, so that slot must stay empty."""
+    """vLLM's own CPU code gives the bare base the last slot's adapter; more adapters than slots fill every slot."""
     (engine,) = open_engines(Settings(engine_urls=real_engine_url))
     question = [{"role": "user", "content": "What is the name of my dog?"}]
     alone = engine.chat(question, model="base", max_tokens=12)
-    names = [f"loud-{number}" for number in range(6)]
+    names = [f"loud-{number}" for number in range(NUM_ADAPTERS)]
     for number, name in enumerate(names):
         _save_loud_adapter(base_model_path, tmp_path / name, seed=number)
         engine.load(name, str(tmp_path / name))
