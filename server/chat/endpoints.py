@@ -26,7 +26,13 @@ router = APIRouter()
 async def create_chat_completion(request: ChatRequest, caller: ChatCallerDep, state: StateDep) -> Response:
     turn = await run_in_threadpool(_begin, state, request, caller)
     length = min(state.settings.max_output_tokens, state.settings.engine_max_model_len)
-    question = proxy.Question(request, turn.engine_model, turn.adapter, default_max_tokens=length)
+    question = proxy.Question(
+        request,
+        turn.engine_model,
+        turn.adapter,
+        default_max_tokens=length,
+        default_temperature=state.settings.default_temperature,
+    )
     with state.metrics.chat_seconds.labels(stream=str(bool(request.stream)).lower()).time():
         upstream = await proxy.ask(state.pool, question)
         if not request.stream:

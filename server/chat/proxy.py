@@ -36,20 +36,23 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What goes to the engine. `default_max_tokens` holds for a request that names no length.
+    """What goes to the engine. The defaults hold for a request that names no length, or no temperature.
 
-    vLLM cuts it to the room that the prompt leaves, and refuses only one above the whole context.
+    vLLM cuts `default_max_tokens` to the room that the prompt leaves, and refuses only one above the whole context.
     """
 
     request: ChatRequest
     engine_model: str
     adapter: ServedAdapter | None
     default_max_tokens: int
+    default_temperature: float
 
     def body(self) -> dict[str, Any]:
         body = self.request.engine_body(model=self.engine_model)
         if not self.request.names_length:
             body["max_tokens"] = self.default_max_tokens
+        if body.get("temperature") is None:
+            body["temperature"] = self.default_temperature
         return body
 
 
