@@ -22,7 +22,6 @@ from worker.training.tree_attention import packed_as
 from worker.training.vocabulary import cross_entropy, kl_to_base
 
 NOTE, ANCHOR = 0, 1
-Drawn = tuple[Sequence[Row], int]  # rows, and how many of them are drawn for a step
 _MOST_KEPT_ROWS = 8000  # about 25 tokens of 1 KB each: 200 MB for the embedded base
 
 
@@ -32,6 +31,7 @@ class TrainingPlan:
 
     steps: int
     notes_per_step: int = 16
+    rehearsal_per_step: int = 8
     anchor_weight: float = 1.0
     warmup_steps: int = 2
     max_norm: float = 1.0
@@ -73,27 +73,27 @@ class Trainer:
         candidates: Sequence[CandidateRows],
         *,
         plan: TrainingPlan,
-        rehearsal: Sequence[Drawn] = (),
-        anchors: Sequence[Drawn] = (),
+        rehearsal: Sequence[Row] = (),
+        anchors: Sequence[tuple[Sequence[Row], int]] = (),
         on_step: Callable[[Progress], None] = lambda progress: None,
     ) -> Weights:
         """Train from `initial` (one candidate's weights) and return all candidates' weights, stacked.
 
-        `rehearsal` and `anchors`: groups of rows, each with how many of it are drawn for a step. All
-        candidates rehearse and are anchored with the same draws.
+        `anchors`: groups of rows, each with how many of it are drawn for a step. All candidates
+        rehearse and are anchored with the same draws.
         """
         rng = random.Random(plan.seed)
         weights = {name: w.clone().requires_grad_() for name, w in repeat(initial, len(candidates)).items()}
         optimizer = StackedAdamW(weights)
         rates_C = torch.tensor([candidate.learning_rate for candidate in candidates], device=self.base.device)
         decks = [Deck(candidate.notes, rng) for candidate in candidates]
-        rehearsal_decks = [(Deck(rows, rng), count) for rows, count in rehearsal]
+        rehearsal_deck = Deck(rehearsal, rng)
         anchor_decks = [(Deck(rows, rng), count) for rows, count in anchors]
-        all_rehearsed, all_anchors = ([row for rows, _ in groups for row in rows] for groups in (rehearsal, anchors))
-        self._remember([*(row for c in candidates for row in c.notes), *all_rehearsed, *all_anchors])
+        all_anchors = [row for rows, _ in anchors for row in rows]
+        self._remember([*(row for c in candidates for row in c.notes), *rehearsal, *all_anchors])
         self._remember_base(all_anchors)
         for step in range(plan.steps):
-            rehearsed = [row for deck, count in rehearsal_decks for row in deck.draw(count)]
+            rehearsed = rehearsal_deck.draw(plan.rehearsal_per_step)
             anchored = [row for deck, count in anchor_decks for row in deck.draw(count)]
             shared = [(row, NOTE) for row in rehearsed] + [(row, ANCHOR) for row in anchored]
             drawn = [[(row, NOTE) for row in deck.draw(plan.notes_per_step)] for deck in decks]
