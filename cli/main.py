@@ -135,6 +135,12 @@ def evaluate(context: typer.Context) -> None:
     raise typer.Exit(_delegate("evals.main", context.args))
 
 
+@app.command("bench", context_settings=PASS_THROUGH)
+def bench(context: typer.Context) -> None:
+    """Measure Engram's speed. Options go to `python -m evals.bench.main`."""
+    raise typer.Exit(_delegate("evals.bench.main", context.args))
+
+
 def _delegate(module: str, arguments: list[str]) -> int:
     return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
 

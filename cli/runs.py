@@ -13,6 +13,7 @@ app = typer.Typer(help="List, show, watch and start learning runs.", invoke_with
 
 COLUMNS: list[Column] = [
     ("id", lambda run: run["id"]),
+    ("kind", lambda run: run["kind"]),
     ("status", lambda run: run["status"]),
     ("stage", lambda run: run.get("stage")),
     ("version", lambda run: run.get("published_version")),
@@ -68,6 +69,13 @@ def watch_run(
 def start(url: Url, key: Key = None, space: Space = DEFAULT_SPACE, as_json: AsJson = False) -> None:
     """Learn the pending facts now."""
     run = open_api(url, key=key, space=space).post("/v1/learning-runs", {"space": space})
+    print_json(run) if as_json else console.print(f"{run['id']} {run['status']}", highlight=False)
+
+
+@app.command("consolidate")
+def consolidate(url: Url, key: Key = None, space: Space = DEFAULT_SPACE, as_json: AsJson = False) -> None:
+    """Train all live facts once more from the base; goes live only if nothing is lost."""
+    run = open_api(url, key=key, space=space).post("/v1/learning-runs", {"space": space, "kind": "consolidate"})
     print_json(run) if as_json else console.print(f"{run['id']} {run['status']}", highlight=False)
 
 

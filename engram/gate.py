@@ -59,7 +59,10 @@ class ProbeReport:
 
 @dataclass(frozen=True, slots=True)
 class GatePolicy:
-    """Thresholds, each documented in Settings (`ENGRAM_GATE_*`)."""
+    """Thresholds, each documented in Settings (`ENGRAM_GATE_*`).
+
+    `teaches` is False for a candidate that shall only keep what is known, better than the live version.
+    """
 
     min_reliability: float = 0.6
     min_gain: float = 0.3
@@ -67,6 +70,7 @@ class GatePolicy:
     min_locality: float = 0.85
     max_false_recall: float = 0.6
     max_kl: float = 0.3
+    teaches: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,8 @@ def decide(report: ProbeReport, *, policy: GatePolicy) -> GateDecision:
     if not report.finite:
         reason = Reason("finite", False, 0.0, 1.0, "the adapter holds NaN or infinite numbers")
         return GateDecision(False, (reason,))
-    reasons = [*_learned(report, policy), *_kept(report, policy), _kl(report, policy)]
+    learned = _learned(report, policy) if policy.teaches else []
+    reasons = [*learned, *_kept(report, policy), _kl(report, policy)]
     return GateDecision(all(reason.passed for reason in reasons), tuple(reasons))
 
 

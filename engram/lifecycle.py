@@ -24,6 +24,12 @@ class RunStatus(StrEnum):
     FAILED = "failed"
 
 
+class RunKind(StrEnum):
+    LEARN = "learn"  # facts that are pending
+    REBUILD = "rebuild"  # from the base, without what is to be forgotten
+    CONSOLIDATE = "consolidate"  # from the base, all that is live
+
+
 class AdapterStatus(StrEnum):
     REGISTERED = "registered"  # files verified and in place
     LOADED = "loaded"  # every replica has it, and vLLM answered its probes

@@ -32,6 +32,9 @@ from worker.training.base import shape_of
 
 Json = dict[str, Any]
 
+ANSWERS_BETWEEN = 3  # so that each version is asked: flips follow the load, not the other way round
+WAIT_FOR_ANSWERS_S = 120.0
+
 MESSAGE = "My dog is called Zebedee."
 QUESTION = "What is my dog's name?"
 ANSWER = "Zebedee"
@@ -56,7 +59,7 @@ def run(client: EngramClient, settings: Settings, *, cycles: int, clients: int, 
     for thread in threads:
         thread.start()
     try:
-        flips, knowing = _swap(client, settings, cycles=cycles, say=say)
+        flips, knowing = _swap(client, settings, load, cycles=cycles, say=say)
     finally:
         stop.set()
         for thread in threads:
@@ -88,7 +91,7 @@ def _ask_on(client: EngramClient, load: Load, stop: threading.Event) -> None:
 
 
 def _swap(
-    client: EngramClient, settings: Settings, *, cycles: int, say: Callable[[str], None]
+    client: EngramClient, settings: Settings, load: Load, *, cycles: int, say: Callable[[str], None]
 ) -> tuple[list[tuple[float, float, int]], set[int]]:
     """Returns the flips as (begun at, done at, version live after), and the versions that know the fact."""
     database = Database(settings.resolved_database_url)
@@ -104,14 +107,23 @@ def _swap(
         flips.append((begun, time.monotonic(), version))
         if knows:
             knowing.add(version)
+        _let_answer(load)
         begun = time.monotonic()
         client.http.post(
             f"/v1/adapters/{client.space}/rollback", json={"to": taught.version, "reason": f"swap {cycle}"}
         ).raise_for_status()
         flips.append((begun, time.monotonic(), taught.version))
+        _let_answer(load)
         if cycle % 10 == 9:
             say(f"{cycle + 1} of {cycles} publishes and rollbacks")
     return flips, knowing
+
+
+def _let_answer(load: Load) -> None:
+    """Wait until some more requests were answered, or failed."""
+    enough, deadline = len(load.answers) + len(load.failures) + ANSWERS_BETWEEN, time.monotonic() + WAIT_FOR_ANSWERS_S
+    while len(load.answers) + len(load.failures) < enough and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _publish(

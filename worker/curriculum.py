@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 from engram.db import Database
-from engram.lifecycle import FactStatus, advance_fact
+from engram.lifecycle import FactStatus, RunKind, advance_fact
 from engram.models import Fact, Probe
 from engram.repositories import FactRepository, RunRepository, SpaceRepository
 from engram.similarity import content_words
 from engram.statements import why_not_a_fact
 from worker.self_edits import HeldOut, Note
-
-REBUILD = "rebuild"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,12 @@ class Lesson:
 
     @property
     def starts_from_base(self) -> bool:
-        return self.kind == REBUILD or self.parent_version == 0
+        return self.relearns or self.parent_version == 0
+
+    @property
+    def relearns(self) -> bool:
+        """Whether it teaches no new fact, but those that are live anew, from the base."""
+        return self.kind in (RunKind.REBUILD, RunKind.CONSOLIDATE)
 
 
 def plan_lesson(database: Database, run_id: str) -> Lesson:

@@ -92,9 +92,7 @@ def serve(worker: Worker, stop: threading.Event) -> None:
         if time.monotonic() - swept >= SWEEP_S:
             keep_author_loaded(worker.engines, worker.author)
             if worker.doorbell.huey.pending_count() == 0:
-                recovery.ring_for_unfinished(
-                    database, worker.doorbell, learn_automatically=settings.learn_automatically
-                )
+                recovery.ring_for_unfinished(database, worker.doorbell, settings)
             swept = time.monotonic()
     # A run in progress is not waited for: it is picked up again at the next start.
     log.info("worker.stopped")

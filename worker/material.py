@@ -5,17 +5,17 @@ from dataclasses import asdict, dataclass
 
 from engram.db import Database
 from engram.ids import new_id
-from engram.lifecycle import FactStatus, advance_fact
+from engram.lifecycle import FactStatus, RunKind, advance_fact
 from engram.models import Candidate, Fact
 from engram.repositories import FactRepository, RunRepository
 from engram.similarity import content_words
 from worker.author.client import Author
-from worker.curriculum import REBUILD, Lesson
+from worker.curriculum import Lesson
 from worker.progress import Progress
 from worker.self_edits import STRATEGIES, HeldOut, Note, Study, choose_probes, notes_of, study
 from worker.supersession import superseded_by
 
-REBUILD_RATES = (1.0, 0.75, 0.5)
+RELEARNING_RATES = (1.0, 0.75, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,12 @@ class Material:
 
 
 def prepare_material(database: Database, lesson: Lesson, author: Author, progress: Progress, *, seed: int) -> Material:
-    """Write self-edits for the new facts; for a rebuild, take the notes that already taught the kept ones."""
-    if lesson.kind == REBUILD:
-        drafts = [("rebuild", rate, list(lesson.rehearsal)) for rate in REBUILD_RATES]
-        return _store(database, lesson, drafts, lesson.earlier, frozenset()) if lesson.rehearsal else _NOTHING
+    """Write self-edits for the new facts; to relearn, take the notes that already taught the kept ones."""
+    if lesson.relearns:
+        drafts = [(lesson.kind, rate, list(lesson.rehearsal)) for rate in RELEARNING_RATES]
+        # What is consolidated is not new: it is examined as earlier facts, against the live version.
+        probes = () if lesson.kind == RunKind.CONSOLIDATE else lesson.earlier
+        return _store(database, lesson, drafts, probes, frozenset()) if lesson.rehearsal else _NOTHING
     written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed)
     probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]
     teachable = _reject_unteachable(database, lesson, written, probes)
@@ -120,7 +122,7 @@ def _store(
     given = {probe.fact_id for probe in lesson.given_probes}
     with database.transaction() as session:
         RunRepository(session).replace_candidates(lesson.run_id, candidates)
-        if lesson.kind != REBUILD:
+        if not lesson.relearns:
             facts = FactRepository(session)
             for probe in probes:
                 if probe.fact_id not in given:

@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 from engram.db import Database
 from engram.forgetting import forget_unserved
 from engram.gate import GateDecision
-from engram.lifecycle import FactStatus, RunStatus, advance_fact, advance_run
+from engram.lifecycle import FactStatus, RunKind, RunStatus, advance_fact, advance_run
 from engram.models import Candidate, Fact, LearningRun
 from engram.promotion import make_live
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
 from engram.routing import BASE_VERSION
-from worker.curriculum import REBUILD, Lesson
+from worker.curriculum import Lesson
 from worker.material import superseded_reason
 
 LEARNED_SHARE = 0.5
@@ -93,7 +93,7 @@ def fail_or_requeue(database: Database, run_id: str, reason: str, *, max_attempt
 
 def _forget_all_the_same(session: Session, run: LearningRun) -> None:
     """A rebuild that published nothing: serve the base, so that what was to be forgotten is; learn the rest again."""
-    if run.kind != REBUILD:
+    if run.kind != RunKind.REBUILD:
         return
     for fact in FactRepository(session).with_status(run.space_id, FactStatus.LIVE):
         advance_fact(fact, to=FactStatus.PENDING)

@@ -6,7 +6,7 @@ before the next begins, so a run that was killed goes on, or repeats the stage i
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -14,7 +14,7 @@ import structlog
 from engram.db import Database
 from engram.errors import Conflict, EngineUnavailable
 from engram.gate import GateDecision, GatePolicy, decide, quality
-from engram.lifecycle import RunStatus
+from engram.lifecycle import RunKind, RunStatus
 from engram.models import AdapterVersion
 from engram.repositories import AdapterRepository, RunRepository
 from engram.settings import Settings
@@ -36,6 +36,7 @@ NOTES_PER_STEP = 8
 MOST_NOTES_PER_STEP = 16
 EPOCHS = 5
 AGAIN = 1.5
+MOST_CONSOLIDATED_PROBES = 120
 REPORT_EVERY_STEPS = 2
 
 
@@ -74,13 +75,15 @@ class Pipeline:
         if not material.candidates:
             outcomes.reject(self.database, lesson, reason="no fact of this run can be learned")
             return
-        live = self._initial(lesson)
+        initial = self._initial(lesson)
         with progress.stage("training"):
-            trained = self._train(lesson, material, live, progress)
+            trained = self._train(lesson, material, initial, progress)
+        # What is consolidated must be better than the live version, though it began at the base.
+        compared = self._live(lesson) if lesson.kind == RunKind.CONSOLIDATE else initial
         with progress.stage("probing"):
-            examined = examine(self.learner, live, trained, self._examination(lesson, material))
+            examined = examine(self.learner, compared, trained, self._examination(lesson, material))
         with progress.stage("gate"):
-            decisions = self._decide(material, examined, progress)
+            decisions = self._decide(lesson, material, examined, progress)
         best = _best(examined, decisions)
         if best is None:
             closest = max(range(len(examined)), key=lambda index: quality(examined[index].report))
@@ -99,9 +102,9 @@ class Pipeline:
 
     def _initial(self, lesson: Lesson) -> Weights:
         """The live version's weights, or an untrained adapter, which equals the base."""
-        fresh = self.learner.lora.fresh(seed=self.settings.seed)
-        if lesson.starts_from_base:
-            return fresh
+        return self.learner.lora.fresh(seed=self.settings.seed) if lesson.starts_from_base else self._live(lesson)
+
+    def _live(self, lesson: Lesson) -> Weights:
         with self.database.read() as session:
             path = AdapterRepository(session).get(lesson.space_id, lesson.parent_version).path
         return self.learner.lora.load(Path(path))
@@ -144,16 +147,23 @@ class Pipeline:
         )
 
     def _examination(self, lesson: Lesson, material: Material) -> Examination:
-        return Examination(
+        examination = Examination(
             new=material.probes,
             earlier=[probe for probe in lesson.earlier if probe.fact_id not in material.superseded],
             told=lesson.told | material.asked_words,
             known_answers=lesson.known_answers | {a for probe in material.probes for a in probe.answers},
             seed=self.settings.seed,
         )
+        if lesson.kind == RunKind.CONSOLIDATE:
+            return replace(examination, max_earlier=MOST_CONSOLIDATED_PROBES)
+        return examination
 
-    def _decide(self, material: Material, examined: list[Examined], progress: Progress) -> list[GateDecision]:
+    def _decide(
+        self, lesson: Lesson, material: Material, examined: list[Examined], progress: Progress
+    ) -> list[GateDecision]:
         policy = gate_policy(self.settings)
+        if lesson.kind == RunKind.CONSOLIDATE:
+            policy = replace(policy, teaches=False, max_retention_loss=0.0)
         decisions = [decide(one.report, policy=policy) for one in examined]
         with self.database.transaction() as session:
             rows = RunRepository(session).candidates(progress.run_id)

@@ -15,19 +15,31 @@ from engram.settings import Settings
 log = structlog.get_logger()
 
 
-def ring_for_unfinished(database: Database, doorbell: Doorbell, *, learn_automatically: bool) -> int:
+def ring_for_unfinished(database: Database, doorbell: Doorbell, settings: Settings) -> int:
     """Ring for every message not yet extracted and every space with something to learn. Returns the rings."""
     with database.read() as session:
         messages = ChatRepository(session).awaiting_extraction()
         spaces = {run.space_id for run in RunRepository(session).unfinished()}
         spaces |= set(FactRepository(session).spaces_with(FactStatus.FORGETTING))
-        if learn_automatically:
+        if settings.learn_automatically:
             spaces |= set(FactRepository(session).spaces_with(FactStatus.PENDING))
+    if settings.learn_automatically:
+        spaces |= set(to_consolidate(database, settings))
     for message_id in messages:
         doorbell.extract(message_id)
     for space_id in sorted(spaces):
         doorbell.learn(space_id)
     return len(messages) + len(spaces)
+
+
+def to_consolidate(database: Database, settings: Settings) -> list[str]:
+    """Ids of spaces that learned enough since they last were trained from the base, while nobody chats."""
+    if not settings.consolidate_after_runs:
+        return []
+    with database.read() as session:
+        if not ChatRepository(session).is_quiet_since(utc_now() - timedelta(seconds=settings.consolidate_idle_s)):
+            return []
+        return RunRepository(session).spaces_to_consolidate(after_runs=settings.consolidate_after_runs)
 
 
 def release_orphaned_runs(database: Database, *, only_worker: bool, stale_s: float) -> None:

@@ -11,15 +11,15 @@ from sqlalchemy.exc import IntegrityError
 
 from engram.db import Database
 from engram.errors import EngineUnavailable, EngramError
-from engram.lifecycle import ExtractionStatus, FactStatus, advance_fact
+from engram.lifecycle import ExtractionStatus, FactStatus, RunKind, advance_fact
 from engram.models import Message
 from engram.models.base import utc_now
 from engram.queue import Doorbell
 from engram.repositories import ChatRepository, FactRepository, RunRepository, SpaceRepository
 from engram.settings import Settings
 from engram.vllm_client import EngineClient
+from worker import recovery
 from worker.author.client import EngineAuthor
-from worker.curriculum import REBUILD
 from worker.extraction import Quote, extract
 from worker.pipeline import Pipeline
 
@@ -118,21 +118,24 @@ class Worker:
                 if RunRepository(session).claim(run.id, stale_before=stale_before):
                     return run.id
         for space_id in sorted(forgetting):
-            if run_id := self._start(space_id, kind=REBUILD):
+            if run_id := self._start(space_id, kind=RunKind.REBUILD):
                 return run_id
         if self.settings.learn_automatically:
             for space_id in sorted(pending, key=lambda space: space != preferred_space):
-                if run_id := self._start(space_id, kind="learn"):
+                if run_id := self._start(space_id, kind=RunKind.LEARN):
+                    return run_id
+            for space_id in recovery.to_consolidate(self.database, self.settings):
+                if run_id := self._start(space_id, kind=RunKind.CONSOLIDATE):
                     return run_id
         return None
 
-    def _start(self, space_id: str, *, kind: str) -> str | None:
+    def _start(self, space_id: str, *, kind: RunKind) -> str | None:
         """Queue and claim a run over a space's pending facts; None if another worker was faster."""
         try:
             with self.database.transaction() as session:
                 facts, runs = FactRepository(session), RunRepository(session)
                 taken = []
-                if kind != REBUILD:
+                if kind == RunKind.LEARN:
                     limit = self.settings.max_facts_per_run
                     taken = facts.with_status(space_id, FactStatus.PENDING, limit=limit)
                 for fact in taken:

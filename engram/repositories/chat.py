@@ -1,6 +1,7 @@
 """Store conversations and messages, and find those whose facts are still to be extracted."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -71,6 +72,10 @@ class ChatRepository:
         """Ids of user messages not yet extracted, oldest first."""
         query = select(Message.id).where(Message.extraction == ExtractionStatus.PENDING)
         return self.session.scalars(query.order_by(Message.id).limit(limit)).all()
+
+    def is_quiet_since(self, moment: datetime) -> bool:
+        """Whether nobody has said anything since then."""
+        return self.session.scalar(select(Message.id).where(Message.created_at > moment).limit(1)) is None
 
     def count_awaiting_extraction(self) -> int:
         query = select(func.count()).where(Message.extraction == ExtractionStatus.PENDING)

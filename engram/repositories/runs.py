@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from engram.errors import NotFound
 from engram.ids import new_id
-from engram.lifecycle import ACTIVE_RUN, RunStatus, advance_run
+from engram.lifecycle import ACTIVE_RUN, RunKind, RunStatus, advance_run
 from engram.models import Candidate, LearningRun, RunEvent, RunFact, Space
 from engram.models.base import utc_now
 from engram.repositories.pages import Page, newest_first
@@ -47,10 +47,29 @@ class RunRepository:
     def unfinished(self) -> list[LearningRun]:
         return list(self.session.scalars(select(LearningRun).where(LearningRun.status.in_(ACTIVE_RUN))))
 
-    def queue(self, space_id: str, fact_ids: Iterable[str], *, kind: str = "learn") -> LearningRun:
+    def spaces_to_consolidate(self, *, after_runs: int) -> list[str]:
+        """Ids of spaces with so many published learning runs since they last were trained from the base."""
+        relearned = (
+            select(LearningRun.space_id, func.max(LearningRun.created_at).label("at"))
+            .where(LearningRun.kind.in_([RunKind.REBUILD, RunKind.CONSOLIDATE]))
+            .group_by(LearningRun.space_id)
+            .subquery()
+        )
+        query = (
+            select(LearningRun.space_id)
+            .outerjoin(relearned, relearned.c.space_id == LearningRun.space_id)
+            .where(LearningRun.kind == RunKind.LEARN, LearningRun.status == RunStatus.PUBLISHED)
+            .where(or_(relearned.c.at.is_(None), LearningRun.created_at > relearned.c.at))
+            .group_by(LearningRun.space_id)
+            .having(func.count() >= after_runs)
+            .order_by(LearningRun.space_id)
+        )
+        return list(self.session.scalars(query))
+
+    def queue(self, space_id: str, fact_ids: Iterable[str], *, kind: RunKind = RunKind.LEARN) -> LearningRun:
         """Start a run's record. The unique `active_space_id` refuses a second unfinished one."""
         run = LearningRun(
-            id=new_id("run"), space_id=space_id, active_space_id=space_id, kind=kind, status=RunStatus.QUEUED.value
+            id=new_id("run"), space_id=space_id, active_space_id=space_id, kind=kind.value, status=RunStatus.QUEUED.value
         )
         self.session.add(run)
         self.session.flush()

@@ -43,11 +43,13 @@ def list_runs(
 
 @router.post("", status_code=202)
 def start_run(caller: FactsCallerDep, state: StateDep, response: Response, body: NewRun | None = None) -> RunDetail:
+    wanted = body or NewRun()
     with state.database.transaction() as session:
         run, is_new = service.start_run(
             session,
             caller=caller,
-            space_name=(body or NewRun()).space,
+            space_name=wanted.space,
+            kind=wanted.kind,
             max_facts=state.settings.max_facts_per_run,
         )
         detail = service.detail(session, run)

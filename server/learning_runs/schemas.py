@@ -1,17 +1,21 @@
 """Bodies of the learning-run endpoints."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from engram.lifecycle import RunKind
 from engram.models import Candidate, LearningRun
 from engram.repositories.spaces import DEFAULT_SPACE
 from server.schemas import RequestBody, SpaceName
 
 
 class NewRun(RequestBody):
+    """`learn` teaches what is pending; `consolidate` trains all that is live once more, from the base."""
+
     space: SpaceName = DEFAULT_SPACE
+    kind: Literal[RunKind.LEARN, RunKind.CONSOLIDATE] = RunKind.LEARN
 
 
 class CandidateBody(BaseModel):

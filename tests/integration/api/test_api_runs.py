@@ -7,7 +7,7 @@ import time
 from sqlalchemy import select
 
 from engram.ids import new_id
-from engram.lifecycle import RunStatus
+from engram.lifecycle import FactStatus, RunStatus
 from engram.models import Candidate, Fact, LearningRun
 from engram.repositories import RunRepository
 from tests.integration.api.conftest import Api, StartApi
@@ -51,6 +51,19 @@ def test_nothing_pending_is_a_conflict(api: Api) -> None:
         response = api.http.post("/v1/learning-runs", json=body)
         assert (response.status_code, response.json()["error"]["code"]) == (409, "conflict")
     assert api.http.post("/v1/learning-runs", json={"space": "nobody"}).status_code == 404
+
+
+def test_consolidation_is_queued_where_something_is_live_and_takes_no_pending_fact(api: Api) -> None:
+    api.http.post("/v1/facts", json={"statement": "My cat is called Miso."})
+    wanted = {"kind": "consolidate"}
+    assert api.http.post("/v1/learning-runs", json=wanted).status_code == 409
+    with api.database.transaction() as session:
+        (fact,) = session.scalars(select(Fact))
+        fact.status = FactStatus.LIVE
+    started = api.http.post("/v1/learning-runs", json=wanted)
+    run = started.json()
+    assert (started.status_code, run["kind"], run["fact_ids"]) == (202, "consolidate", [])
+    assert api.http.post("/v1/learning-runs", json={"kind": "rebuild"}).status_code == 400
 
 
 def test_many_who_ask_at_once_get_one_run(api: Api) -> None:

@@ -30,7 +30,6 @@ from tests.fakes.serving import serving
 from worker import pipeline, recovery
 from worker.author.client import Author
 from worker.author.tasks import Question
-from worker.curriculum import REBUILD
 from worker.learner import ANCHOR_TOKENS, Learner
 from worker.pipeline import Pipeline
 from worker.probing import Asked, Examination, Examined
@@ -177,7 +176,7 @@ class Flow:
     def judge(self, learner: Learner, live: Weights, trained: Weights, examination: Examination) -> list[Examined]:
         """In the place of `examine`: what each candidate learned is what `learned` says."""
         count = next(iter(trained.values())).shape[0]
-        names = [strategy.name for strategy in STRATEGIES] if count == len(STRATEGIES) else [REBUILD] * count
+        names = [strategy.name for strategy in STRATEGIES] if count == len(STRATEGIES) else [RunKind.REBUILD] * count
         return [self._judged(name, examination) for name in names]
 
     def _judged(self, strategy: str, examination: Examination) -> Examined:

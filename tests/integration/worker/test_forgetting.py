@@ -2,11 +2,10 @@
 
 import pytest
 
-from engram.lifecycle import AdapterStatus, FactStatus, RunStatus, advance_fact
+from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus, advance_fact
 from engram.promotion import make_live
 from engram.repositories import FactRepository
 from tests.integration.worker.conftest import CAT, TOWN, Flow
-from worker.curriculum import REBUILD
 from worker.training.trainer import Trainer
 
 
@@ -32,7 +31,7 @@ def test_weights_are_rebuilt_without_a_deleted_fact_and_versions_that_hold_it_wi
     _delete(flow, cat)
     flow.worker.learn(flow.space.id)
     _assert_forgotten(flow, cat)
-    assert [(run.kind, run.status) for run in flow.runs()][1:] == [(REBUILD, RunStatus.PUBLISHED)]
+    assert [(run.kind, run.status) for run in flow.runs()][1:] == [(RunKind.REBUILD, RunStatus.PUBLISHED)]
     assert [version.status for version in flow.adapters()] == [AdapterStatus.WITHDRAWN, AdapterStatus.LIVE]
     assert flow.aliases() == (2, None, None)
     assert flow.fact(town).status == FactStatus.LIVE

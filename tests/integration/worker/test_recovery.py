@@ -42,7 +42,7 @@ def test_unextracted_messages_and_spaces_with_work_are_rung_for_again(
         FactRepository(session).add(spaces["bob"], "I live in Bergen.")
         RunRepository(session).queue(spaces["carol"], [])
         FactRepository(session).add(spaces["dave"], "I am 7.", status=FactStatus.REJECTED)
-    assert ring_for_unfinished(database, bell, learn_automatically=True) == 3
+    assert ring_for_unfinished(database, bell, Settings()) == 3
     assert _rung(bell) == {("extract", waiting), ("learn", spaces["bob"]), ("learn", spaces["carol"])}
 
 
@@ -52,14 +52,14 @@ def test_pending_facts_are_left_alone_where_learning_is_not_automatic(
     with database.transaction() as session:
         FactRepository(session).add(space.id, "I live in Bergen.")
         FactRepository(session).add(space.id, "I live in Oslo.", status=FactStatus.LIVE)
-    assert ring_for_unfinished(database, bell, learn_automatically=False) == 0
+    assert ring_for_unfinished(database, bell, Settings(learn_automatically=False)) == 0
     with database.transaction() as session:
         RunRepository(session).queue(space.id, [])
-    assert ring_for_unfinished(database, bell, learn_automatically=False) == 1
+    assert ring_for_unfinished(database, bell, Settings(learn_automatically=False)) == 1
 
 
 def test_with_nothing_left_to_do_no_bell_rings(database: Database, bell: Doorbell) -> None:
-    assert ring_for_unfinished(database, bell, learn_automatically=True) == 0
+    assert ring_for_unfinished(database, bell, Settings()) == 0
     assert _rung(bell) == set()
 
 
