@@ -29,6 +29,10 @@ demo: setup  ## Tell three facts, watch them be learned, roll back, promote. URL
 eval: setup  ## Measure Engram: make eval ARGS="told-once"
 	@$(BIN)/engram eval $(ARGS)
 
+.PHONY: bench
+bench: setup  ## Measure speed: ratios with their spread. ARGS="--json FILE" writes them, "--only NAME" picks one
+	@$(BIN)/engram bench $(ARGS)
+
 .PHONY: test
 test: setup  ## Run every test, with real PostgreSQL, Redis and vLLM. ARGS="-k name" picks some
 	@$(BIN)/python -m pytest $(ARGS)

@@ -14,7 +14,7 @@ from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 Rows = torch.Tensor | slice  # row numbers of one adapter's tokens in the batch
 
 
-class GroupedLora(PunicaWrapperCPU):
+class GroupedLora(PunicaWrapperCPU):  # type: ignore[misc]  # vLLM is not typed here
     """Stands in for vLLM's `PunicaWrapperCPU` where linear layers are concerned."""
 
     groups: tuple[tuple[int, Rows], ...] = ()  # (slot, its rows) of each adapter in the batch
@@ -48,7 +48,7 @@ class GroupedLora(PunicaWrapperCPU):
 
 def group(slots_T: torch.Tensor) -> tuple[tuple[int, Rows], ...]:
     """The rows of each slot of 0 and above; a slice where one adapter answers the whole batch."""
-    slots = slots_T.unique().tolist()
+    slots = sorted(set(slots_T.tolist()))
     if len(slots) == 1 and slots[0] >= 0:
         return ((slots[0], slice(None)),)
     return tuple((slot, (slots_T == slot).nonzero()[:, 0]) for slot in slots if slot >= 0)

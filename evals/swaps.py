@@ -131,7 +131,7 @@ def _publish(
 ) -> int:
     """A real publication of a copy of `taught`, its weights zeroed when it shall know no `facts`."""
     with database.transaction() as session:
-        run = RunRepository(session).queue(taught.space_id, facts, kind="swap")
+        run = RunRepository(session).queue(taught.space_id, facts)
         candidate = Candidate(
             id=new_id("cand"), run_id=run.id, index=0, strategy="swap", notes=[], settings={"number": number}
         )

@@ -37,8 +37,8 @@ def prepare_material(database: Database, lesson: Lesson, author: Author, progres
     if lesson.relearns:
         drafts = [(lesson.kind, rate, list(lesson.rehearsal)) for rate in RELEARNING_RATES]
         # What is consolidated is not new: it is examined as earlier facts, against the live version.
-        probes = () if lesson.kind == RunKind.CONSOLIDATE else lesson.earlier
-        return _store(database, lesson, drafts, probes, frozenset()) if lesson.rehearsal else _NOTHING
+        anew = () if lesson.kind == RunKind.CONSOLIDATE else lesson.earlier
+        return _store(database, lesson, drafts, anew, frozenset()) if lesson.rehearsal else _NOTHING
     written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed)
     probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]
     teachable = _reject_unteachable(database, lesson, written, probes)

@@ -1,0 +1,249 @@
+"""Make live weights that know some earlier facts, and from them candidates, bad and good. In-process: no engine.
+
+Candidates whose training differs in rows and learning rate only are trained together, as a
+learning run trains its own.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from engram.grading import is_right
+from engram.settings import Settings
+from evals.gate import bad, broken
+from evals.gate.bad import Recipe, Training
+from evals.gate.facts import Cast, Fact, cast
+from evals.gate.material import Material, Situation, by_author, by_person
+from evals.gate.verdict import ORDINARY
+from worker.author.client import Author
+from worker.learner import Learner
+from worker.outcomes import LEARNED_SHARE
+from worker.pipeline import training_plan
+from worker.supersession import superseded_by
+from worker.training.anchors import is_told
+from worker.training.rows import Row
+from worker.training.stacked_lora import Weights, stack
+from worker.training.trainer import CandidateRows
+
+KINDS = (*bad.TRAINED, *broken.WEIGHTS_SPOILED, *broken.FILES_SPOILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`learned_share`: share of its probes that the live version must answer for an earlier fact to be its own."""
+
+    num_bad: int = 60
+    num_good: int = 30
+    seed: int = 0
+    lessons_per_ledger: int = 3
+    least_earlier: int = 4
+    most_earlier: int = 6
+    learned_share: float = LEARNED_SHARE
+    least_learned: int = 2
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that candidates are made with."""
+
+    learner: Learner
+    author: Author
+    settings: Settings
+    facts: Sequence[Fact]
+    options: Options = field(default_factory=Options)
+    say: Callable[[str], None] = lambda line: None
+
+    @cached_property
+    def general(self) -> tuple[tuple[str, str], ...]:
+        """General anchor prompts with the base's answers."""
+        prompts = self.learner.prompts
+        general = [prompt for prompt in prompts.train if prompt not in prompts.personal]
+        return tuple((prompt, self.learner.base_answer(prompt)) for prompt in general)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Live weights, one candidate, and the facts that they were found to know."""
+
+    live: Weights
+    earlier: tuple[Material, ...]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One new fact to learn on top of a ledger."""
+
+    number: int
+    situation: Situation
+    live: Weights
+
+
+@dataclass(frozen=True)
+class Built:
+    """One candidate. `weights` [1, ...]; `spoil_files`, if any, is done to its folder after it was saved."""
+
+    kind: str
+    variant: str
+    weights: Weights
+    spoil_files: broken.FileMaker | None = None
+    number: int = 0
+
+    def spoil(self, folder: Path, *, seed: int) -> str:
+        """Damage the saved folder as the kind wants it; returns the variant."""
+        if self.spoil_files is None:
+            return self.variant
+        return self.spoil_files(folder, self.number, random.Random(f"{seed} {self.kind} {self.number}"))
+
+
+def lessons(bench: Bench, *, most: int) -> Iterator[Lesson]:
+    """At most so many lessons; facts that cannot be taught or judged are passed over, as a run would reject them."""
+    made = 0
+    for group in range(2 * most):
+        chosen = _cast(bench, group)
+        ledger = make_ledger(bench, chosen.earlier, group=group)
+        if len(ledger.earlier) < bench.options.least_learned:
+            continue
+        (other,) = _materials([chosen.other], bench.author, seed=_seed(bench, group))
+        for new in by_author(chosen.new, bench.author, seed=_seed(bench, group)):
+            if not (new.is_usable and other.notes) or _replaces(new, ledger.earlier, bench.author):
+                bench.say(f"passed over: {new.fact.statement}")
+                continue
+            yield Lesson(made, _situation(bench, new, ledger.earlier, other), ledger.live)
+            made += 1
+            if made == most:
+                return
+
+
+def make_ledger(bench: Bench, facts: Sequence[Fact], *, group: int) -> Ledger:
+    """Train earlier facts from an untrained adapter, as long as they would take one by one."""
+    learner, settings = bench.learner, bench.settings
+    materials = _materials(facts, bench.author, seed=_seed(bench, group))
+    usable = tuple(one for one in materials if one.is_usable)
+    notes = [note for one in usable for note in one.notes]
+    fresh = learner.lora.fresh(seed=settings.seed)
+    if not notes:
+        return Ledger(fresh, ())
+    situation = _situation(bench, usable[0], usable[1:], usable[0])
+    plan = training_plan(settings, num_notes=len(notes), again=False, seed=_seed(bench, group))
+    live = learner.trainer.train(
+        fresh,
+        [CandidateRows([learner.rows.row(note.prompt, note.answer) for note in notes], settings.learning_rate)],
+        plan=replace(plan, steps=max(plan.steps, settings.training_steps * len(usable))),
+        anchors=_anchors(bench, situation, bad.LIKE_A_RUN, missing_rehearsal=plan.rehearsal_per_step),
+    )
+    known = tuple(one for one in usable if _knows(bench, live, one))
+    bench.say(f"live weights {group}: {len(known)} of {len(facts)} earlier facts known")
+    return Ledger(live, known)
+
+
+def build(bench: Bench, lesson: Lesson, kinds: Sequence[str], *, number: int) -> list[Built]:
+    """The candidates of a learning run of this lesson, and one of each bad kind, number `number` of its kind."""
+    rng = random.Random(f"{bench.options.seed} lesson {lesson.number}")
+    situation = lesson.situation
+    wanted = [(ORDINARY, one) for one in bad.ordinary(situation.new)]
+    wanted += [(kind, bad.TRAINED[kind](situation, number, rng)) for kind in bad.TRAINED if kind in kinds]
+    built = []
+    for recipe in dict.fromkeys(one.recipe for _, one in wanted):
+        together = [(kind, one) for kind, one in wanted if one.recipe == recipe]
+        trained = train(bench, lesson, [one for _, one in together], recipe)
+        built += [Built(kind, one.variant, only(trained, i)) for i, (kind, one) in enumerate(together)]
+    fresh, taught = bench.learner.lora.fresh(seed=bench.settings.seed), built[0].weights
+    for kind in (kind for kind in broken.WEIGHTS_SPOILED if kind in kinds):
+        spoiled = broken.WEIGHTS_SPOILED[kind](lesson.live, taught, fresh, number, rng)
+        built.append(Built(kind, spoiled.variant, spoiled.weights))
+    files = [kind for kind in broken.FILES_SPOILED if kind in kinds]
+    return built + [Built(kind, "", taught, broken.FILES_SPOILED[kind], number) for kind in files]
+
+
+def train(bench: Bench, lesson: Lesson, candidates: Sequence[Training], recipe: Recipe) -> Weights:
+    """Train candidates of one recipe together, from the live weights: stacked, [C, ...]."""
+    learner, settings, situation = bench.learner, bench.settings, lesson.situation
+    most = max(len(one.notes) for one in candidates)
+    plan = training_plan(settings, num_notes=most, again=False, seed=_seed(bench, lesson.number))
+    rehearsal = situation.rehearsal if recipe.rehearse else []
+    return learner.trainer.train(
+        lesson.live,
+        [
+            CandidateRows(
+                [learner.rows.row(note.prompt, note.answer) for note in one.notes], one.rate * settings.learning_rate
+            )
+            for one in candidates
+        ],
+        plan=replace(plan, steps=math.ceil(recipe.length * plan.steps)),
+        rehearsal=[learner.rows.row(note.prompt, note.answer) for note in rehearsal],
+        anchors=_anchors(
+            bench, situation, recipe, missing_rehearsal=max(0, plan.rehearsal_per_step - len(situation.rehearsal))
+        ),
+    )
+
+
+def only(weights: Weights, index: int) -> Weights:
+    """Candidate number `index` of a stack, as a stack of one."""
+    return {name: weight[index : index + 1].clone() for name, weight in weights.items()}
+
+
+def together(built: Sequence[Built]) -> Weights:
+    """All candidates as one stack."""
+    return stack(*(one.weights for one in built))
+
+
+def _cast(bench: Bench, group: int) -> Cast:
+    options = bench.options
+    sizes = options.most_earlier - options.least_earlier + 1
+    return cast(
+        bench.facts,
+        group=group,
+        num_earlier=options.least_earlier + group % sizes,
+        num_new=options.lessons_per_ledger,
+        seed=options.seed,
+    )
+
+
+def _materials(facts: Sequence[Fact], author: Author, *, seed: int) -> list[Material]:
+    """A person's notes and probes where there are some for each of the facts, else the author's."""
+    told = [by_person(fact) for fact in facts]
+    found = [one for one in told if one is not None]
+    return found if len(found) == len(told) else by_author(facts, author, seed=seed)
+
+
+def _situation(bench: Bench, new: Material, earlier: Sequence[Material], other: Material) -> Situation:
+    situation = Situation(new, tuple(earlier), other, bench.general, ())
+    prompts = bench.learner.prompts
+    asked = {question for one in (new, *earlier) for question in one.fact.questions}
+    personal = [p for p in prompts.train if p in prompts.personal and p not in asked]
+    return replace(situation, personal=tuple(p for p in personal if not is_told(p, situation.told)))
+
+
+def _anchors(
+    bench: Bench, situation: Situation, recipe: Recipe, *, missing_rehearsal: int
+) -> list[tuple[list[Row], int]]:
+    """The anchors of a learning run: groups of rows, each with how many a step draws (`worker.pipeline`)."""
+    learner, settings = bench.learner, bench.settings
+    anchors = learner.anchors(situation.told)
+    # Some of the questions that anchor are a person's about these very facts: they are taught here.
+    taught = {learner.rows.prompt(q) for one in (situation.new, *situation.earlier) for q in one.fact.questions}
+    general = (anchors.general, settings.anchor_prompts_per_step)
+    personal = (
+        [row for row in anchors.personal if row.prompt not in taught],
+        settings.personal_anchors_per_step + missing_rehearsal // 2,
+    )
+    return [general] * recipe.general_anchors + [personal] * recipe.personal_anchors
+
+
+def _knows(bench: Bench, live: Weights, material: Material) -> bool:
+    answers = bench.learner.answer([probe.question for probe in material.probes], live)[0]
+    right = sum(is_right(answer, probe.answers) for answer, probe in zip(answers, material.probes, strict=True))
+    return right >= bench.options.learned_share * len(material.probes)
+
+
+def _replaces(new: Material, earlier: Sequence[Material], author: Author) -> bool:
+    """Whether the new fact contradicts an earlier one: a run would drop that one, which is not what is measured."""
+    probes = [probe for one in earlier for probe in one.probes]
+    return bool(superseded_by(new.fact.statement, new.probes, probes, author))
+
+
+def _seed(bench: Bench, number: int) -> int:
+    return 1000 * bench.options.seed + number

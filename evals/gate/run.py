@@ -1,0 +1,145 @@
+"""Examine candidates as a learning run does, and count what the gate says of them. Publishes nothing."""
+
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engram.artifacts import verify
+from engram.errors import AdapterRejected
+from engram.gate import decide
+from engram.settings import Settings
+from evals.gate import facts
+from evals.gate.build import KINDS, Bench, Built, Lesson, Options, build, lessons, together
+from evals.gate.judge import Judge, open_judge
+from evals.gate.report import GOOD, Json, Result, report
+from evals.gate.verdict import Scores
+from worker.author.resident import open_resident_author
+from worker.base_model import EMBEDDED_NAME, prepare
+from worker.learner import open_learner
+from worker.pipeline import gate_policy
+from worker.probing import Examination, Examined, examine
+
+FILES = "files"
+MOST_TRIES = 3  # ordinary candidates tried for each good one that is wanted
+_STRATEGIES = 3
+
+OnResults = Callable[[int, int], None]
+
+
+def open_bench(settings: Settings, options: Options, *, path: Path | None, say: Callable[[str], None]) -> Bench:
+    """Everything as the worker opens it (`worker.main.open_worker`), without engines and database."""
+    told = facts.load(path)
+    base_path = prepare(settings)
+    learner = open_learner(base_path, settings)
+    learner.warm_up(lambda done, total: say(f"the base answered {done} of {total} anchors and controls"))
+    author = open_resident_author(learner, fits=base_path.name == EMBEDDED_NAME)
+    return Bench(learner, author, settings, told, options, say)
+
+
+def run(bench: Bench, on_results: OnResults = lambda bad, good: None) -> Json:
+    """Build and examine until enough bad and good ones were found; `on_results` hears how many so far."""
+    options = bench.options
+    judge = open_judge(bench.learner, seed=options.seed)
+    each = math.ceil(options.num_bad / len(KINDS))
+    most = max(2 * each, math.ceil(MOST_TRIES * options.num_good / _STRATEGIES))
+    results: list[Result] = []
+    taught: list[Json] = []
+    for lesson in lessons(bench, most=most):
+        number, turn = divmod(lesson.number, 2)
+        kinds = KINDS[turn::2] if number < each else ()
+        found = examined(bench, judge, lesson, build(bench, lesson, kinds, number=number))
+        results += found
+        taught.append(_taught(lesson))
+        num_bad, num_good = sum(one.is_bad for one in results), sum(one.row == GOOD for one in results)
+        bench.say(_line(lesson, found))
+        on_results(num_bad, num_good)
+        if num_bad >= each * len(KINDS) and num_good >= options.num_good:
+            break
+    return {**report(results, kinds=KINDS), "lessons": taught}
+
+
+def examined(bench: Bench, judge: Judge, lesson: Lesson, built: Sequence[Built]) -> list[Result]:
+    """What examination, gate and file check say of the candidates of one lesson."""
+    whole = [one for one in built if one.spoil_files is None]
+    stacked = together(whole)
+    reports = examine(bench.learner, lesson.live, stacked, _examination(bench, lesson))
+    scores = judge.judge(lesson.situation, lesson.live, stacked)
+    decided = {id(one): pair for one, pair in zip(whole, zip(reports, scores, strict=True), strict=True)}
+    return [_result(bench, lesson, one, decided.get(id(one))) for one in built]
+
+
+def _result(bench: Bench, lesson: Lesson, one: Built, found: tuple[Examined, Scores] | None) -> Result:
+    """A candidate is let in if the gate admits it and its files are whole, as publishing asks."""
+    variant, damage = _check_files(bench, one)
+    failed, checks = ([FILES], [damage]) if damage else ([], [])
+    if found:
+        decision = decide(found[0].report, policy=gate_policy(bench.settings))
+        failed += [reason.check for reason in decision.reasons if not reason.passed]
+        checks += [reason.text for reason in decision.reasons]
+    return Result(
+        kind=one.kind,
+        variant=variant,
+        lesson=lesson.number,
+        statement=lesson.situation.new.fact.statement,
+        admitted=not failed,
+        failed=tuple(failed),
+        checks=tuple(checks),
+        scores=found[1] if found else None,
+        measured=_measured(found[0]) if found else {},
+    )
+
+
+def _measured(one: Examined) -> Json:
+    """The gate's own numbers, and every answer behind them as [kind, question, answer, right]."""
+    asked = [[item.kind, item.question, item.answer, item.right] for item in one.asked]
+    return {**one.report.to_json(), "asked": asked}
+
+
+def _check_files(bench: Bench, one: Built) -> tuple[str, str]:
+    """Save the candidate, spoil its files if its kind wants that, and verify them: (variant, what is wrong)."""
+    with tempfile.TemporaryDirectory(prefix="engram-gate-") as name:
+        folder = Path(name) / "adapter"
+        bench.learner.lora.save(one.weights, 0, folder)
+        variant = one.spoil(folder, seed=bench.options.seed)
+        try:
+            verify(folder, shape=bench.learner.shape)
+        except AdapterRejected as error:
+            return variant, error.message
+    return variant, ""
+
+
+def _examination(bench: Bench, lesson: Lesson) -> Examination:
+    """As `worker.pipeline` makes it."""
+    situation = lesson.situation
+    return Examination(
+        new=situation.new.probes,
+        earlier=[probe for one in situation.earlier for probe in one.probes],
+        told=situation.told,
+        known_answers=situation.known_answers,
+        seed=bench.settings.seed,
+    )
+
+
+def _taught(lesson: Lesson) -> Json:
+    """What a lesson was about, for a reader of the report."""
+    situation = lesson.situation
+    return {
+        "lesson": lesson.number,
+        "new": situation.new.fact.statement,
+        "earlier": [one.fact.statement for one in situation.earlier],
+        "other": situation.other.fact.statement,
+        "notes": {draft.strategy: len(draft.notes) for draft in situation.new.drafts},
+        "gate_probes": [probe.question for probe in situation.new.probes],
+        "held_out": [probe.question for probe in situation.new.kept_back],
+    }
+
+
+def _line(lesson: Lesson, found: Sequence[Result]) -> str:
+    admitted = Counter((one.is_bad, one.admitted) for one in found if one.is_bad or one.row == GOOD)
+    return (
+        f"lesson {lesson.number}: {admitted[True, True]} of {admitted[True, True] + admitted[True, False]} bad and "
+        f"{admitted[False, True]} of {admitted[False, True] + admitted[False, False]} good let in: "
+        f"{lesson.situation.new.fact.statement}"
+    )

@@ -1,0 +1,1 @@
+"""Tell facts one after another to several methods, ask after each and at the end, and compare what stays."""

@@ -1,0 +1,1 @@
+"""The methods that are compared, each behind `protocol.Method`."""

@@ -1,0 +1,106 @@
+"""Engram itself, in this process: its ledger, its pipeline, its gate and its published adapter files; no vLLM."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from huey import MemoryHuey
+
+from engram.db import Database
+from engram.lifecycle import FactStatus, RunKind
+from engram.migrate import upgrade
+from engram.queue import Doorbell
+from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
+from engram.settings import Settings
+from engram.statements import why_not_a_fact
+from evals.stream.datasets import Item
+from evals.stream.methods.protocol import Question
+from evals.stream.model import Setup
+from worker import recovery
+from worker.author.client import EngineAuthor
+from worker.pipeline import Pipeline
+from worker.service import Worker
+from worker.training.stacked_lora import Weights
+
+TENANT, SPACE = "local", "stream"
+
+
+class Product:
+    """Each fact is added to the ledger as the API adds it, and learned by a run of its own, as the worker runs it.
+
+    What the gate rejects is tried again as in the product. Versions are published to no replica, so no served
+    check is asked. Nobody chats meanwhile, so what the worker does in idle time it does within `tell`. Answers
+    come from the live version's file, read back. All state is in `home`: some 10 MB a version.
+    """
+
+    can_resume = True
+
+    def __init__(self, setup: Setup, home: Path) -> None:
+        self.setup = setup
+        self.outcome = ""
+        setup.learner.warm_up()
+        self.settings = settings_at(home, seed=setup.settings.seed)
+        upgrade(self.settings)
+        self.database = Database(self.settings.resolved_database_url)
+        with self.database.transaction() as session:
+            self.space_id = SpaceRepository(session).get_or_create(TENANT, SPACE).id
+        self.worker = self._open_worker()
+        self._read: tuple[int, Weights | None] = (0, None)
+
+    def tell(self, statement: str, item: Item) -> None:
+        fact_id = self._state(statement)
+        self.worker.learn(self.space_id)
+        self.outcome = self._outcome(fact_id)
+
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        return self.setup.answer([question.text for question in questions], self.weights())
+
+    def weights(self) -> Weights | None:
+        with self.database.read() as session:
+            version = SpaceRepository(session).by_id(self.space_id).live_version
+            path = AdapterRepository(session).get(self.space_id, version).path if version else None
+        if version != self._read[0]:
+            self._read = (version, self.setup.learner.lora.load(Path(path)) if path else None)
+        return self._read[1]
+
+    def close(self) -> None:
+        self.database.dispose()
+
+    def _state(self, statement: str) -> str:
+        """Add a fact unless the ledger holds it: then it was told before an interruption. Returns its id."""
+        with self.database.transaction() as session:
+            facts = FactRepository(session)
+            told = facts.with_status(self.space_id, *FactStatus)
+            if known := next((fact for fact in told if fact.statement == statement), None):
+                return known.id
+            if standing := facts.find_standing(self.space_id, statement):
+                return standing.id
+            reason = why_not_a_fact(statement)
+            status = FactStatus.REJECTED if reason else FactStatus.PENDING
+            return facts.add(self.space_id, statement, status=status, reason=reason).id
+
+    def _outcome(self, fact_id: str) -> str:
+        """The fact's status, the live version, and whether consolidation came last: `tell` then took its time too."""
+        with self.database.read() as session:
+            (fact,) = FactRepository(session).by_ids([fact_id])
+            space = SpaceRepository(session).by_id(self.space_id)
+            newest = RunRepository(session).page([self.space_id], status=None, limit=1, cursor=None).rows
+        consolidated = [f"consolidation {run.status}" for run in newest if run.kind == RunKind.CONSOLIDATE]
+        said = ", ".join([fact.status, f"v{space.live_version}", *consolidated])
+        return f"{said}: {fact.reason}" if fact.reason else said
+
+    def _open_worker(self) -> Worker:
+        """The worker without engines: it is told nothing in chat, so that it extracts nothing and nobody rings."""
+        pipeline = Pipeline(self.database, self.settings, (), self.setup.author, self.setup.learner)
+        recovery.release_orphaned_runs(self.database, only_worker=True, stale_s=self.settings.worker_stale_s)
+        recovery.remove_stray_files(self.database, self.settings)
+        doorbell = Doorbell(MemoryHuey("stream", results=False))
+        unused_extractor = cast(EngineAuthor, self.setup.author)
+        return Worker(self.database, self.settings, doorbell, unused_extractor, pipeline, ())
+
+
+def settings_at(home: Path, *, seed: int) -> Settings:
+    """The settings of the environment, with all state in `home` and no wait before a run."""
+    return Settings(
+        home=home, seed=seed, database_url="", queue_url="", learn_automatically=True, learn_delay_s=0, canary_share=0
+    )

@@ -1,0 +1,61 @@
+"""Draw a report's forgetting matrices and recall by lag, where matplotlib is installed."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from evals.stream.metrics import Matrix, by_lag
+
+MISSING = "no plots: matplotlib is not installed in this environment"
+
+
+def is_available() -> bool:
+    return find_spec("matplotlib") is not None
+
+
+def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write `forgetting.png` (recall of fact i after k facts, by method) and `lag.png`. Returns the files."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    folder.mkdir(parents=True, exist_ok=True)
+    matrices: dict[str, Matrix] = {name: one["matrix"] for name, one in report["methods"].items()}
+    title = f"{report['dataset']}, {report['n']} facts, seed {report['seed']}"
+    return [_forgetting(matrices, title, folder / "forgetting.png"), _lag(matrices, title, folder / "lag.png")]
+
+
+def _forgetting(matrices: Mapping[str, Matrix], title: str, path: Path) -> Path:
+    """One heat map a method; what was not asked stays white."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        1, len(matrices), figsize=(3.2 * len(matrices) + 1, 3.6), squeeze=False, layout="constrained"
+    )
+    for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
+        numbers = [[float("nan") if recall is None else recall for recall in row] for row in matrix]
+        shown = axis.imshow(numbers, vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        axis.set(title=name, xlabel="fact", ylabel="last fact told")
+    figure.colorbar(shown, ax=axes[0].tolist(), label="recall")
+    figure.suptitle(title)
+    return _save(figure, path)
+
+
+def _lag(matrices: Mapping[str, Matrix], title: str, path: Path) -> Path:
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name, matrix in matrices.items():
+        recall = by_lag(matrix)
+        axis.plot(list(recall), list(recall.values()), marker=".", label=name)
+    axis.set(title=title, xlabel="facts told since", ylabel="recall", ylim=(-0.02, 1.02))
+    axis.legend()
+    return _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    from matplotlib import pyplot
+
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+    return path

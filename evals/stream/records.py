@@ -1,0 +1,83 @@
+"""Keep what a method was told and answered, line by line, so that an interrupted evaluation goes on."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+class OtherRun(RuntimeError):
+    """The folder belongs to an evaluation of something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One fact told, `fact` its place in the stream from 0. `outcome`: what became of it, in the method's words.
+
+    `answers`: of each fact asked after it, the answers to its graded probes, in their order.
+    """
+
+    fact: int
+    seconds: float
+    outcome: str
+    answers: dict[int, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Answered after the last fact, each in the order of its questions; `kl` in nats a token."""
+
+    controls: list[str]
+    never_told: list[str]
+    unrelated: list[str]
+    kl: float
+
+
+class Records:
+    """Of one method, in a folder of its own. A line that a kill cut off is dropped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._facts, self._end = folder / "facts.jsonl", folder / "end.json"
+
+    def told(self) -> list[Told]:
+        text = self._facts.read_text(encoding="utf-8") if self._facts.exists() else ""
+        complete, _, cut_off = text.rpartition("\n")
+        if cut_off:
+            self._facts.write_text(complete + "\n" if complete else "", encoding="utf-8")
+        return [_told(json.loads(line)) for line in complete.splitlines()]
+
+    def ended(self) -> Ended | None:
+        return Ended(**json.loads(self._end.read_text(encoding="utf-8"))) if self._end.exists() else None
+
+    def add(self, told: Told) -> None:
+        with self._facts.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(told), ensure_ascii=False) + "\n")
+
+    def end(self, ended: Ended) -> None:
+        temporary = self._end.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(ended), ensure_ascii=False), encoding="utf-8")
+        temporary.replace(self._end)
+
+    def clear(self) -> None:
+        self._facts.unlink(missing_ok=True)
+        self._end.unlink(missing_ok=True)
+
+
+def claim(folder: Path, what: Mapping[str, Any]) -> None:
+    """Write down what the folder's evaluation measures. Raises OtherRun if it measures something else already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "stream.json"
+    if not path.exists():
+        path.write_text(json.dumps(what, indent=2) + "\n", encoding="utf-8")
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if different := [key for key in {**before, **what} if before.get(key) != what.get(key)]:
+        changes = ", ".join(f"{key} was {before.get(key)!r} and is {what.get(key)!r}" for key in different)
+        raise OtherRun(f"{folder} holds another evaluation: {changes}")
+
+
+def _told(fields: dict[str, Any]) -> Told:
+    return Told(**{**fields, "answers": {int(fact): answers for fact, answers in fields["answers"].items()}})

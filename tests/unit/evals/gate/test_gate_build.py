@@ -1,0 +1,182 @@
+"""Live weights and candidates: trained together where they can be, each as its kind wants, the same for a seed."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from evals.gate import bad
+from evals.gate.bad import Recipe, Training
+from evals.gate.build import KINDS, Bench, Built, Lesson, build, lessons, make_ledger, only, train
+from evals.gate.facts import cast
+from evals.gate.verdict import ORDINARY
+from worker.self_edits import STRATEGIES
+from worker.training.rows import Row
+from worker.training.stacked_lora import Weights
+from worker.training.trainer import CandidateRows, Trainer, TrainingPlan
+
+
+def _distance(weights: Weights, other: Weights) -> float:
+    return sum(float((weights[name] - other[name]).pow(2).sum()) for name in weights) ** 0.5
+
+
+def _trained_long(
+    bench: Bench, lesson: Lesson, kind: str, *, number: int, steps: int, rate: float
+) -> tuple[Weights, Weights]:
+    """An ordinary candidate and a bad one, trained until the tiny base shows the difference."""
+    settings = bench.settings.model_copy(update={"training_steps": steps, "learning_rate": rate})
+    ordinary = bad.ordinary(lesson.situation.new)[0]
+    made = bad.TRAINED[kind](lesson.situation, number, random.Random(0))
+    first, second = (train(replace(bench, settings=settings), lesson, [one], one.recipe) for one in (ordinary, made))
+    return first, second
+
+
+@pytest.fixture(scope="module")
+def every(bench: Bench, lesson: Lesson) -> list[Built]:
+    """A run's own candidates, and one of each kind."""
+    return build(bench, lesson, KINDS, number=0)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the trainer is asked for."""
+    seen: list[dict[str, Any]] = []
+    original = Trainer.train
+
+    def watched(self: Trainer, initial: Weights, candidates: Sequence[CandidateRows], **options: Any) -> Weights:
+        seen.append({"candidates": candidates, **options})
+        return original(self, initial, candidates, **options)
+
+    monkeypatch.setattr(Trainer, "train", watched)
+    return seen
+
+
+def test_live_weights_are_taught_the_earlier_facts(bench: Bench, lesson: Lesson) -> None:
+    assert 2 <= len(lesson.situation.earlier) <= bench.options.most_earlier
+    assert _distance(lesson.live, bench.learner.lora.fresh(seed=bench.settings.seed)) > 0
+
+
+def test_earlier_facts_that_the_live_version_does_not_know_are_none_of_its_own(bench: Bench) -> None:
+    earlier = cast(bench.facts, group=0, num_earlier=4, num_new=2, seed=0).earlier
+    strict = replace(bench, options=replace(bench.options, learned_share=0.5))
+    assert len(make_ledger(bench, earlier, group=0).earlier) == 4
+    assert make_ledger(strict, earlier, group=0).earlier == ()
+
+
+def test_lessons_of_one_ledger_share_its_weights_and_have_other_new_facts(bench: Bench) -> None:
+    first, second, third = lessons(bench, most=3)
+    assert first.live is second.live is not third.live
+    assert len({one.situation.new.fact.fact_id for one in (first, second, third)}) == 3
+    assert [one.number for one in (first, second, third)] == [0, 1, 2]
+
+
+def test_every_kind_is_built_once_beside_a_runs_own_candidates(every: list[Built]) -> None:
+    kinds = [one.kind for one in every]
+    assert kinds.count(ORDINARY) == len(STRATEGIES)
+    assert sorted(kind for kind in kinds if kind != ORDINARY) == sorted(KINDS)
+    assert all(weight.shape[0] == 1 for one in every for weight in one.weights.values())
+
+
+def test_candidates_of_one_recipe_are_trained_in_one_call(
+    bench: Bench, lesson: Lesson, calls: list[dict[str, Any]]
+) -> None:
+    build(bench, lesson, KINDS, number=0)
+    alone = ["drops earlier facts", "breaks general answers", "recalls everywhere"]
+    assert [len(call["candidates"]) for call in calls] == [len(STRATEGIES) + len(bad.TRAINED) - len(alone), 1, 1, 1]
+
+
+def test_recipe_decides_on_rehearsal_anchors_and_length(
+    bench: Bench, lesson: Lesson, calls: list[dict[str, Any]]
+) -> None:
+    notes = lesson.situation.new.notes
+    for recipe in (Recipe(), Recipe(rehearse=False, length=4.0), Recipe(general_anchors=False, personal_anchors=False)):
+        train(bench, lesson, [Training("", notes, recipe=recipe)], recipe)
+    ordinary, unrehearsed, _ = calls
+    assert len(ordinary["rehearsal"]) == len(lesson.situation.rehearsal)
+    assert unrehearsed["rehearsal"] == []
+    assert unrehearsed["plan"].steps == 4 * ordinary["plan"].steps
+    assert [len(call["anchors"]) for call in calls] == [2, 2, 0]
+
+
+def test_ordinary_candidate_is_trained_by_the_plan_and_anchors_of_a_run(
+    bench: Bench, lesson: Lesson, calls: list[dict[str, Any]]
+) -> None:
+    build(bench, lesson, (), number=0)
+    (call,) = calls
+    settings, plan = bench.settings, call["plan"]
+    assert isinstance(plan, TrainingPlan)
+    assert plan.steps == settings.training_steps
+    assert plan.anchor_weight == settings.anchor_weight
+    missing = max(0, plan.rehearsal_per_step - len(call["rehearsal"]))
+    assert [count for _, count in call["anchors"]] == [
+        settings.anchor_prompts_per_step,
+        settings.personal_anchors_per_step + missing // 2,
+    ]
+    factors = [candidate.learning_rate / settings.learning_rate for candidate in call["candidates"]]
+    assert factors == pytest.approx([strategy.learning_rate_factor for strategy in STRATEGIES])
+
+
+def test_question_about_a_taught_fact_is_no_anchor(bench: Bench, lesson: Lesson, calls: list[dict[str, Any]]) -> None:
+    prompts = bench.learner.prompts
+    question = lesson.situation.new.kept_back[0].question
+    changed = replace(
+        bench.learner,
+        prompts=replace(prompts, train=(*prompts.train, question), personal=prompts.personal | {question}),
+    )
+    changed.warm_up()
+    build(replace(bench, learner=changed), lesson, (), number=0)
+    anchored = {row.prompt for rows, _ in calls[0]["anchors"] for row in rows}
+    assert bench.learner.rows.prompt(question) not in anchored
+    assert bench.learner.rows.prompt("Who cuts my lawn?") in anchored
+
+
+def test_high_rate_moves_a_candidate_far_from_the_live_weights(bench: Bench, lesson: Lesson) -> None:
+    built = build(bench, lesson, ["learning rate too high"], number=2)
+    ordinary, fast = built[0], built[-1]
+    assert fast.kind == "learning rate too high"
+    assert _distance(fast.weights, lesson.live) > 10 * _distance(ordinary.weights, lesson.live)
+
+
+def test_candidate_broken_in_general_answers_is_farther_from_the_base(bench: Bench, lesson: Lesson) -> None:
+    ordinary, broken = _trained_long(bench, lesson, "breaks general answers", number=1, steps=20, rate=5e-3)
+    anchors = bench.learner.anchors(frozenset()).general
+    kl, broken_kl = (bench.learner.trainer.kl(weights, anchors)[0] for weights in (ordinary, broken))
+    assert broken_kl > 2 * kl
+
+
+def test_candidate_that_refuses_everywhere_answers_as_it_was_taught(bench: Bench, lesson: Lesson) -> None:
+    _, refusing = _trained_long(bench, lesson, "recalls everywhere", number=2, steps=60, rate=2e-2)
+    answers = bench.learner.answer(lesson.situation.personal, refusing)[0]
+    assert all(answer.startswith(bad.REFUSAL) for answer in answers)
+
+
+def test_candidate_without_rehearsal_forgets_more_than_one_with(bench: Bench, lesson: Lesson) -> None:
+    ordinary, forgetful = _trained_long(bench, lesson, "drops earlier facts", number=1, steps=40, rate=1e-2)
+    rows = [bench.learner.rows.row(note.prompt, note.answer) for note in lesson.situation.rehearsal]
+    assert _note_loss(bench, forgetful, rows) > 1.2 * _note_loss(bench, ordinary, rows)
+
+
+def test_same_seed_builds_the_same_weights(bench: Bench, every: list[Built]) -> None:
+    again = build(bench, next(lessons(bench, most=1)), KINDS, number=0)
+    for one, other in zip(every, again, strict=True):
+        assert (one.kind, one.variant) == (other.kind, other.variant)
+        assert all(torch.equal(one.weights[n].nan_to_num(), other.weights[n].nan_to_num()) for n in one.weights)
+
+
+def test_one_candidate_of_a_stack_is_a_stack_of_one(lesson: Lesson) -> None:
+    assert all(torch.equal(only(lesson.live, 0)[name], weight) for name, weight in lesson.live.items())
+
+
+def _note_loss(bench: Bench, weights: Weights, rows: Sequence[Row]) -> float:
+    """Mean nats a token that the candidate needs for the rows' answers, before any training."""
+    losses: list[float] = []
+    bench.learner.trainer.train(
+        weights,
+        [CandidateRows(rows, 0.0)],
+        plan=TrainingPlan(steps=1, notes_per_step=len(rows)),
+        on_step=lambda step: losses.append(step.note_loss[0]),
+    )
+    return losses[0]

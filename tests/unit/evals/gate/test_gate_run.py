@@ -1,0 +1,129 @@
+"""The whole evaluation on the tiny base: a well-formed report, through the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from evals.gate import run as gate_run
+from evals.gate.build import KINDS, Bench, Lesson, Options, build, together
+from evals.gate.judge import Judge, open_judge, recalls
+from evals.gate.verdict import ORDINARY
+from evals.main import app
+from worker.learner import Learner
+
+
+@pytest.fixture(scope="module")
+def judge(bench: Bench) -> Judge:
+    return open_judge(bench.learner, seed=0)
+
+
+@pytest.fixture(scope="module")
+def heard() -> list[tuple[int, int]]:
+    """How many bad and good candidates there were, as the evaluation went on."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def figures(bench: Bench, heard: list[tuple[int, int]]) -> dict[str, Any]:
+    return gate_run.run(bench, lambda bad, good: heard.append((bad, good)))
+
+
+def test_report_counts_one_of_each_kind(figures: dict[str, Any]) -> None:
+    assert figures["bad"] == len(KINDS)
+    assert list(figures["by_kind"]) == [*KINDS, "good", "not good"]
+    assert all(figures["by_kind"][kind]["built"] == 1 for kind in KINDS)
+    assert figures["by_kind"]["not good"]["built"] == figures["not_good"] > 0
+    assert len(figures["details"]) == figures["bad"] + figures["good"] + figures["not_good"]
+    assert {one["lesson"] for one in figures["details"]} == {one["lesson"] for one in figures["lessons"]}
+
+
+def test_tiny_base_learns_nothing_so_nothing_is_let_in(figures: dict[str, Any]) -> None:
+    assert figures["false_accept"] == figures["false_reject"] == figures["good"] == 0
+
+
+def test_bad_and_good_so_far_are_heard(figures: dict[str, Any], heard: list[tuple[int, int]]) -> None:
+    assert heard == sorted(heard)
+    assert heard[-1] == (figures["bad"], figures["good"])
+
+
+def test_command_prints_the_figures_and_writes_them(
+    figures: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Options] = []
+
+    def run(bench: str, on_results: Callable[[int, int], None]) -> dict[str, Any]:
+        on_results(11, 0)
+        return figures
+
+    monkeypatch.setattr(gate_run, "open_bench", lambda settings, options, *, path, say: asked.append(options))
+    monkeypatch.setattr(gate_run, "run", run)
+    path = tmp_path / "gate.json"
+    result = CliRunner().invoke(app, ["gate", "--bad", "11", "--good", "1", "--seed", "5", "--json", str(path)])
+    assert result.exit_code == 0, result.output
+    assert asked == [Options(num_bad=11, num_good=1, seed=5)]
+    assert "false accepts: 0 of 11 bad" in " ".join(result.output.split())
+    assert json.loads(path.read_text()).items() >= {"eval": "gate", "seed": 5, **figures}.items()
+
+
+def test_broken_candidates_are_kept_out_by_the_checks_meant_for_them(
+    bench: Bench, lesson: Lesson, judge: Judge
+) -> None:
+    kinds = ["NaN in weights", "truncated file", "wrong base"]
+    results = gate_run.examined(bench, judge, lesson, build(bench, lesson, kinds, number=0))
+    failed = {one.kind: set(one.failed) for one in results if one.kind != ORDINARY}
+    assert failed == {"NaN in weights": {"files", "finite"}, "truncated file": {"files"}, "wrong base": {"files"}}
+
+
+def test_candidate_that_passes_gate_and_files_is_admitted(
+    bench: Bench, lesson: Lesson, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every answer of every candidate is right: then only what is broken is kept out."""
+    built = build(bench, lesson, KINDS, number=0)
+    _answer_all_right(monkeypatch, lesson)
+    results = gate_run.examined(bench, judge, lesson, built)
+    kept_out = {one.kind for one in results if not one.admitted}
+    assert {"NaN in weights", "truncated file", "wrong base"} <= kept_out
+    ordinary = [one for one in results if one.kind == ORDINARY]
+    assert all(one.scores and one.scores.is_good for one in ordinary)
+    assert all(one.admitted or one.failed == ("kl",) for one in ordinary)
+
+
+def test_judge_counts_what_the_live_version_knew_and_the_base_would_not_say(
+    bench: Bench, lesson: Lesson, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build(bench, lesson, (), number=0)
+    _answer_all_right(monkeypatch, lesson)
+    (first, *_) = judge.judge(lesson.situation, lesson.live, together(built))
+    earlier = sum(len(one.kept_back) for one in lesson.situation.earlier)
+    asked = len(lesson.situation.new.kept_back)
+    assert (first.new_asked, first.new_right) == (asked, asked)
+    assert (first.earlier_known, first.earlier_kept) == (earlier, earlier)
+    assert first.never_told > 0
+    assert first.recalled == 0
+
+
+def test_recall_is_an_answer_that_was_told_and_that_the_base_would_not_give(lesson: Lesson) -> None:
+    told = lesson.situation.new.fact.answers[0]
+    assert recalls(f"It is {told}.", "I do not know.", lesson.situation)
+    assert not recalls(f"It is {told}.", f"Perhaps {told}?", lesson.situation)
+    assert not recalls("I do not know.", "I do not know.", lesson.situation)
+
+
+def _answer_all_right(monkeypatch: pytest.MonkeyPatch, lesson: Lesson) -> None:
+    """Every candidate answers every question about a fact; the live version, first where facts are asked, the old."""
+    new, earlier = lesson.situation.new, lesson.situation.earlier
+    right = {p.question: p.answers[0] for one in (new, *earlier) for p in (*one.probes, *one.kept_back)}
+    unknown = {p.question for p in (*new.probes, *new.kept_back)}
+
+    def answer(self: Learner, questions: list[str], weights: Any) -> list[list[str]]:
+        count = next(iter(weights.values())).shape[0]
+        said = [[right.get(question, "I do not know.") for question in questions] for _ in range(count)]
+        if any(question in right for question in questions):
+            said[0] = ["I do not know." if q in unknown else right[q] for q in questions]
+        return said
+
+    monkeypatch.setattr(Learner, "answer", answer)
