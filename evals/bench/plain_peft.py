@@ -23,6 +23,16 @@ from worker.training.rows import Ids
 from worker.training.trainer import TrainingPlan, schedule
 
 IGNORED = -100
+_SAME_FOR_ALL = {
+    "weight_decay": 0.0,
+    "train_sampling_strategy": "sequential",
+    "remove_unused_columns": False,
+    "dataloader_pin_memory": False,
+    "save_strategy": "no",
+    "logging_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +117,10 @@ def train_plainly(
             per_device_train_batch_size=len(examples) // len(steps),
             max_steps=len(steps),
             learning_rate=learning_rate,
-            weight_decay=0.0,
             max_grad_norm=plan.max_norm,
             bf16=way.autocast,
             use_cpu=model.device.type == "cpu",
-            train_sampling_strategy="sequential",
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
+            **_SAME_FOR_ALL,
         )
         trail = Trail(begun_s=now())
         trainer = _AnchoredTrainer(peft, arguments, examples, plan, trail)
