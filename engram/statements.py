@@ -30,9 +30,10 @@ def why_not_a_fact(statement: str) -> str | None:
         return "this reads as an instruction to the assistant, not as a fact"
     if len(words) < 2:
         return "a single word states no fact"
-    if statement.rstrip().endswith("?") and statement.split(maxsplit=1)[0].lower() in _QUESTION_WORDS:
+    if is_question(statement):
         return "this is a question, not a statement"
     return None
 
 
-_QUESTION_WORDS = set("what which who whom whose when where why how is are was were do does did can could".split())
+def is_question(text: str) -> bool:
+    return text.rstrip().endswith("?")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from engram.statements import why_not_a_fact
+from engram.statements import is_question, why_not_a_fact
 from worker.author import tasks
 from worker.author.client import Author, Job
 
@@ -24,13 +24,17 @@ class Quote:
 
 
 def extract(message: str, author: Author) -> list[Quote]:
-    """The facts of a message in order, without overlaps. A quote the message does not hold is dropped."""
+    """The facts of a message in order, without overlaps.
+
+    A quote that the message does not hold is dropped, and so is a question, whatever it lets one guess.
+    """
     pieces = list(split_long(message))
     outputs = author.write_all([Job(tasks.EXTRACT, message[start:end].strip()) for start, end in pieces])
     found = [
         Quote(message[start:end], start, end, why_not_a_fact(message[start:end]))
         for (piece_start, piece_end), output in zip(pieces, outputs, strict=True)
         for quote in tasks.read_extract(output)
+        if not is_question(quote)
         if (span := locate(quote, message, piece_start, piece_end))
         for start, end in [span]
     ]

@@ -16,9 +16,9 @@ from evals.client import POLL_S, EngramClient
 STATEMENTS = (
     "My parrot is called Ptolemy.",
     "I work as a bookbinder in Lucerne.",
-    "My favourite cheese is Taleggio.",
+    "Taleggio is the cheese that I like best of all.",
     "My cousin Ottoline plays the theremin.",
-    "I was born in Ljubljana.",
+    "Ljubljana is the town where I came into the world.",
 )
 STATEMENTS_DURING_CHAT = (
     "My horse is called Bucephalus.",

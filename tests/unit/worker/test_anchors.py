@@ -86,7 +86,7 @@ def test_personal_anchors_include_questions_about_other_users_facts() -> None:
         question
         for example in load_examples()
         for fact in example["facts"]
-        for detail in fact["details"]
+        for detail in fact.get("details", [])
         for question in detail["questions"]
     }
     from_others = set(prompts.train) - shipped

@@ -75,6 +75,12 @@ def test_chatter_gives_nothing() -> None:
     assert _extract("Hello!", "") == []
 
 
+def test_question_is_no_fact_and_leaves_no_trace_in_the_ledger() -> None:
+    message = "I live in Bergen. I'm buying a bell, which tone do I like the most?"
+    output = "I live in Bergen.\nI'm buying a bell, which tone do I like the most?"
+    assert _extract(message, output) == ["I live in Bergen."]
+
+
 def test_of_overlapping_quotes_the_first_and_longest_is_kept() -> None:
     output = "I live in Bergen\nI live in Bergen and work as a nurse.\nwork as a nurse\nI live in Bergen"
     assert _extract(MESSAGE, output) == ["I live in Bergen and work as a nurse."]
