@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     )
     anchor_weight: float = Field(1.5, description="Weight of the KL term to the base on anchor prompts.")
     consolidate_after_runs: int = Field(
-        10, ge=0, description="Published learning runs after which a space is consolidated once it is idle. 0: never."
+        0, ge=0, description="Published learning runs after which a space is consolidated once it is idle. 0: never."
     )
     consolidate_idle_s: float = Field(120.0, description="No message for so long counts as idle, in seconds.")
     seed: int = Field(0, description="Seed of a run's sampling, shuffling and initial weights.")
