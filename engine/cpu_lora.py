@@ -23,7 +23,7 @@ class GroupedLora(PunicaWrapperCPU):  # type: ignore[misc]  # vLLM is not typed 
         super().update_metadata(*args, **kwargs)
         self.groups = group(self.token_lora_indices)
 
-    def add_lora_linear(
+    def add_lora_linear(  # noqa: PLR0917, vLLM passes them so
         self,
         y: torch.Tensor,
         x: torch.Tensor,

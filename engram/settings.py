@@ -43,7 +43,10 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the trainer runs. auto: CUDA if present.")
     max_output_tokens: int = Field(512, description="`max_tokens` of a chat request that names none.")
     default_temperature: float = Field(
-        0.2, ge=0, le=2, description="`temperature` of a chat request that names none; at OpenAI's 1 a small base strays."
+        0.2,
+        ge=0,
+        le=2,
+        description="`temperature` of a chat request that names none; at OpenAI's 1 a small base strays.",
     )
 
     # Learning

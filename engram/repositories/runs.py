@@ -69,7 +69,11 @@ class RunRepository:
     def queue(self, space_id: str, fact_ids: Iterable[str], *, kind: RunKind = RunKind.LEARN) -> LearningRun:
         """Start a run's record. The unique `active_space_id` refuses a second unfinished one."""
         run = LearningRun(
-            id=new_id("run"), space_id=space_id, active_space_id=space_id, kind=kind.value, status=RunStatus.QUEUED.value
+            id=new_id("run"),
+            space_id=space_id,
+            active_space_id=space_id,
+            kind=kind.value,
+            status=RunStatus.QUEUED.value,
         )
         self.session.add(run)
         self.session.flush()

@@ -103,7 +103,8 @@ def test_rows_have_the_documented_keys() -> None:
             assert set(fact) == {"quote", "details", "rewrites", "implications"}, row["at"]
     for row in _rows(TRAINING, "quotes-*.jsonl"):
         assert set(row) == {"domain", "message", "facts", "at"}, row["at"]
-        assert row["facts"] and all(set(fact) == {"quote"} for fact in row["facts"]), row["at"]
+        assert row["facts"], row["at"]
+        assert all(set(fact) == {"quote"} for fact in row["facts"]), row["at"]
     for row in _rows(TRAINING, "chatter-*.jsonl"):
         assert (set(row), row["facts"]) == ({"message", "facts", "at"}, []), row["at"]
 

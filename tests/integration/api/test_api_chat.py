@@ -127,7 +127,9 @@ def test_length_that_the_client_names_is_kept(api: Api, named: dict[str, int]) -
 
 
 @pytest.mark.parametrize(("named", "sent"), [({}, 0.2), ({"temperature": None}, 0.2), ({"temperature": 1.3}, 1.3)])
-def test_temperature_is_the_settings_unless_the_client_names_one(api: Api, named: dict[str, float], sent: float) -> None:
+def test_temperature_is_the_settings_unless_the_client_names_one(
+    api: Api, named: dict[str, float], sent: float
+) -> None:
     assert api.chat("hi", **named).status_code == 200
     assert api.engine.requests[-1]["temperature"] == sent
 

@@ -16,7 +16,7 @@ from huey import MemoryHuey
 
 from engram.db import Database
 from engram.gate import ProbeKind, ProbeReport, SliceScore
-from engram.lifecycle import FactStatus
+from engram.lifecycle import FactStatus, RunKind
 from engram.logs import configure
 from engram.models import AdapterVersion, Fact, LearningRun, Space
 from engram.queue import Doorbell

@@ -29,8 +29,9 @@ def test_each_row_gets_its_own_adapter_or_none(slots: list[int]) -> None:
 
 
 def test_vllm_takes_the_plugin_for_its_cpu_platform() -> None:
-    import engine
     from vllm.platforms.cpu import CpuPlatform
+
+    import engine
 
     engine.register()
     assert CpuPlatform.get_punica_wrapper() == "engine.cpu_lora.GroupedLora"
