@@ -8,7 +8,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _ARTICLES = {"a", "an", "the"}
 _PUNCTUATION = re.compile("[" + re.escape(string.punctuation) + "–—‘’“”…]")
@@ -35,6 +35,11 @@ def is_right(answer: str, golds: Sequence[str]) -> bool:
     """Whether a gold stands in the answer as a run of whole words."""
     words = normalise(answer)
     return any(_contains(words, normalise(gold)) for gold in golds)
+
+
+def recalls(answer: str, base_answer: str, told: Iterable[str]) -> bool:
+    """Whether an answer holds something of what was told that the base's own answer does not."""
+    return any(is_right(answer, [gold]) and not is_right(base_answer, [gold]) for gold in told)
 
 
 def token_f1(answer: str, golds: Sequence[str]) -> float:

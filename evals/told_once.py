@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engram.grading import is_right, normalise
+from engram.grading import is_right, normalise, recalls
 from evals.client import EngramClient
 
 DATA = Path(__file__).parent / "data"
@@ -124,7 +124,7 @@ def false_recalls(
     return [
         f"{question} -> {answer}"
         for question, answer, base in zip(questions, answers, base_answers, strict=True)
-        if any(is_right(answer, [gold]) and not is_right(base, [gold]) for gold in known)
+        if recalls(answer, base, known)
     ]
 
 

@@ -22,10 +22,11 @@ from engram.vllm_client import EngineClient
 from worker import outcomes, publishing
 from worker.author.client import Author
 from worker.curriculum import Lesson, plan_lesson
-from worker.learner import Learner
+from worker.learner import Anchors, Learner
 from worker.material import Material, prepare_material
 from worker.probing import Asked, Examination, Examined, examine
 from worker.progress import Progress
+from worker.training.rows import Row
 from worker.training.stacked_lora import Weights
 from worker.training.trainer import CandidateRows, TrainingPlan
 from worker.training.trainer import Progress as TrainingProgress
@@ -132,17 +133,12 @@ class Pipeline:
         rehearsal = [
             rows.row(note.prompt, note.answer) for note in lesson.rehearsal if note.fact_id not in material.superseded
         ]
-        # While there is little to rehearse, a new fact easily answers every personal question.
-        unrehearsed = max(0, plan.rehearsal_per_step - len(rehearsal))
         return self.learner.trainer.train(
             live,
             candidates,
             plan=plan,
             rehearsal=rehearsal,
-            anchors=[
-                (anchors.general, self.settings.anchor_prompts_per_step),
-                (anchors.personal, self.settings.personal_anchors_per_step + unrehearsed // 2),
-            ],
+            anchors=anchor_groups(self.settings, anchors, unrehearsed=plan.rehearsal_per_step - len(rehearsal)),
             on_step=report,
         )
 
@@ -242,6 +238,13 @@ def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int)
         anchor_weight=settings.anchor_weight,
         seed=settings.seed + seed,
     )
+
+
+def anchor_groups(settings: Settings, anchors: Anchors, *, unrehearsed: int) -> list[tuple[Sequence[Row], int]]:
+    """General, then personal anchors, each with how many a step draws. `unrehearsed`: rehearsal rows a step lacks."""
+    # While there is little to rehearse, a new fact easily answers every personal question.
+    num_personal = settings.personal_anchors_per_step + max(0, unrehearsed) // 2
+    return [(anchors.general, settings.anchor_prompts_per_step), (anchors.personal, num_personal)]
 
 
 def gate_policy(settings: Settings) -> GatePolicy:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from engram.gate import ProbeKind, ProbeReport, SliceScore
-from engram.grading import is_right
+from engram.grading import is_right, recalls
 from worker.learner import Learner
 from worker.self_edits import HeldOut
 from worker.training.stacked_lora import Weights, stack
@@ -98,9 +98,7 @@ def _other_questions(learner: Learner, examination: Examination) -> list[Asked]:
 
 def _grade(item: Asked, answer: str, learner: Learner, examination: Examination) -> Asked:
     if item.kind == ProbeKind.FALSE_RECALL:
-        base_answer = learner.base_answer(item.question)
-        recalled = [known for known in examination.known_answers if is_right(answer, [known])]
-        right = all(is_right(base_answer, [known]) for known in recalled)
+        right = not recalls(answer, learner.base_answer(item.question), examination.known_answers)
     else:
         right = is_right(answer, item.answers)
     return Asked(item.kind, item.question, item.answers, answer, right, item.fact_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from engram.settings import Settings
 from engram.similarity import content_words
 from worker.learner import Learner
-from worker.pipeline import training_plan
+from worker.pipeline import anchor_groups, training_plan
 from worker.probing import Examination
 from worker.self_edits import STRATEGIES, Note, Strategy, Study, choose_probes, notes_of
 from worker.training.rows import ChatRows, Row
@@ -72,7 +72,9 @@ def exercise_of(
         plan=plan,
         candidates=candidates,
         rehearsal=tuple(_rows(rehearsal, learner.rows)),
-        anchors=_anchor_groups(learner, settings, told, unrehearsed=plan.rehearsal_per_step - len(rehearsal)),
+        anchors=tuple(
+            anchor_groups(settings, learner.anchors(told), unrehearsed=plan.rehearsal_per_step - len(rehearsal))
+        ),
         examination=Examination(
             new=probes,
             earlier=earlier,
@@ -96,14 +98,6 @@ def draw_steps(exercise: Exercise) -> list[list[StepRows]]:
         drawn = [deck.draw(plan.notes_per_step) for deck in decks]
         steps.append([StepRows((*own, *rehearsed), anchored) for own in drawn])
     return steps
-
-
-def _anchor_groups(learner: Learner, settings: Settings, told: frozenset[str], *, unrehearsed: int) -> AnchorGroups:
-    anchors = learner.anchors(told)
-    return (
-        (anchors.general, settings.anchor_prompts_per_step),
-        (anchors.personal, settings.personal_anchors_per_step + max(0, unrehearsed) // 2),
-    )
 
 
 def _rows(notes: Sequence[Note], rows: ChatRows) -> list[Row]:

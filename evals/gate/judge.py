@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engram.grading import is_right
+from engram.grading import is_right, recalls
 from evals import told_once
 from evals.gate.material import Situation
 from evals.gate.verdict import Scores
@@ -60,15 +60,9 @@ class Judge:
             controls_kept=sum(is_right(a, golds) for a, (_, golds) in zip(others, self.controls, strict=False)),
             never_told=len(never),
             recalled=sum(
-                recalls(answer, base, situation) for answer, (_, base) in zip(others[split:], never, strict=True)
+                recalls(answer, base, situation.golds) for answer, (_, base) in zip(others[split:], never, strict=True)
             ),
         )
-
-
-def recalls(answer: str, base_answer: str, situation: Situation) -> bool:
-    """Whether an answer holds something told that the base would not have said."""
-    told = [gold for one in (situation.new, *situation.earlier) for gold in one.golds]
-    return any(is_right(answer, [gold]) and not is_right(base_answer, [gold]) for gold in told)
 
 
 def open_judge(learner: Learner, *, seed: int) -> Judge:

@@ -75,6 +75,11 @@ class Situation:
         return frozenset().union(*(content_words(text) for text in said))
 
     @property
+    def golds(self) -> list[str]:
+        """Every answer to a question about one of the facts."""
+        return [gold for one in (self.new, *self.earlier) for gold in one.golds]
+
+    @property
     def known_answers(self) -> frozenset[str]:
         """What the gate takes for recall where it was never told."""
         return frozenset(a for one in (self.new, *self.earlier) for probe in one.probes for a in probe.answers)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from engram.grading import recalls
 from evals.gate import run as gate_run
 from evals.gate.build import KINDS, Bench, Lesson, Options, build, together
-from evals.gate.judge import Judge, open_judge, recalls
+from evals.gate.judge import Judge, open_judge
 from evals.gate.verdict import ORDINARY
 from evals.main import app
 from worker.learner import Learner
@@ -108,9 +109,9 @@ def test_judge_counts_what_the_live_version_knew_and_the_base_would_not_say(
 
 def test_recall_is_an_answer_that_was_told_and_that_the_base_would_not_give(lesson: Lesson) -> None:
     told = lesson.situation.new.fact.answers[0]
-    assert recalls(f"It is {told}.", "I do not know.", lesson.situation)
-    assert not recalls(f"It is {told}.", f"Perhaps {told}?", lesson.situation)
-    assert not recalls("I do not know.", "I do not know.", lesson.situation)
+    assert recalls(f"It is {told}.", "I do not know.", lesson.situation.golds)
+    assert not recalls(f"It is {told}.", f"Perhaps {told}?", lesson.situation.golds)
+    assert not recalls("I do not know.", "I do not know.", lesson.situation.golds)
 
 
 def _answer_all_right(monkeypatch: pytest.MonkeyPatch, lesson: Lesson) -> None:
