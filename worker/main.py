@@ -17,9 +17,7 @@ from engram.settings import Settings
 from engram.vllm_client import EngineClient, open_engines
 from worker import recovery
 from worker.author.client import EngineAuthor, open_author
-from worker.author.resident import open_resident_author
-from worker.base_model import EMBEDDED_NAME, prepare
-from worker.learner import open_learner
+from worker.opening import open_base
 from worker.pipeline import Pipeline
 from worker.service import Worker
 
@@ -65,12 +63,10 @@ def wait_for_engines(engines: Sequence[EngineClient], stop: threading.Event) -> 
 def open_worker(settings: Settings, engines: Sequence[EngineClient]) -> Worker:
     """Load the base, warm the caches, load the author adapter into the engines."""
     database = Database(settings.resolved_database_url)
-    base_path = prepare(settings)
-    learner = open_learner(base_path, settings)
-    learner.warm_up(lambda done, total: log.info("worker.warming", answered=done, of=total))
-    fits = base_path.name == EMBEDDED_NAME
-    author = open_author(engines, fits=fits)
-    pipeline = Pipeline(database, settings, engines, open_resident_author(learner, fits=fits), learner)
+    base = open_base(settings)
+    base.learner.warm_up(lambda done, total: log.info("worker.warming", answered=done, of=total))
+    author = open_author(engines, fits=base.author_fits)
+    pipeline = Pipeline(database, settings, engines, base.author(), base.learner)
     return Worker(database, settings, open_doorbell(settings), author, pipeline, engines)
 
 

@@ -9,8 +9,8 @@ import torch
 
 from engram.settings import Settings
 from evals.bench.figures import Json
-from worker.base_model import prepare
-from worker.learner import Learner, open_learner
+from worker.learner import Learner
+from worker.opening import open_base
 from worker.training.base import load_base
 
 Say = Callable[[str], None]
@@ -51,8 +51,7 @@ class Workbench:
 
 def open_workbench(settings: Settings, *, repeats: int, timed_steps: int, say: Say) -> Workbench:
     """Load the base that Engram would serve and warm its learner up as the worker does."""
-    path = prepare(settings)
-    learner = open_learner(path, settings)
+    base = open_base(settings)
     say("the base answers the anchor prompts (kept on disk once done)")
-    learner.warm_up(lambda done, total: say(f"  {done} of {total} answered"))
-    return Workbench(learner, settings, lambda: load_base(path, settings).model, say, repeats, timed_steps)
+    base.learner.warm_up(lambda done, total: say(f"  {done} of {total} answered"))
+    return Workbench(base.learner, settings, lambda: load_base(base.path, settings).model, say, repeats, timed_steps)

@@ -19,9 +19,9 @@ from evals.gate.facts import Cast, Fact, cast
 from evals.gate.material import Material, Situation, by_author, by_person
 from evals.gate.verdict import ORDINARY
 from worker.author.client import Author
-from worker.learner import Learner
+from worker.learner import Anchors, Learner
 from worker.outcomes import LEARNED_SHARE
-from worker.pipeline import training_plan
+from worker.pipeline import anchor_groups, training_plan
 from worker.supersession import superseded_by
 from worker.training.anchors import is_told
 from worker.training.rows import Row
@@ -132,7 +132,7 @@ def make_ledger(bench: Bench, facts: Sequence[Fact], *, group: int) -> Ledger:
         fresh,
         [CandidateRows([learner.rows.row(note.prompt, note.answer) for note in notes], settings.learning_rate)],
         plan=replace(plan, steps=max(plan.steps, settings.training_steps * len(usable))),
-        anchors=_anchors(bench, situation, bad.LIKE_A_RUN, missing_rehearsal=plan.rehearsal_per_step),
+        anchors=_anchors(bench, situation, bad.LIKE_A_RUN, unrehearsed=plan.rehearsal_per_step),
     )
     known = tuple(one for one in usable if _knows(bench, live, one))
     bench.say(f"live weights {group}: {len(known)} of {len(facts)} earlier facts known")
@@ -174,9 +174,7 @@ def train(bench: Bench, lesson: Lesson, candidates: Sequence[Training], recipe: 
         ],
         plan=replace(plan, steps=math.ceil(recipe.length * plan.steps)),
         rehearsal=[learner.rows.row(note.prompt, note.answer) for note in rehearsal],
-        anchors=_anchors(
-            bench, situation, recipe, missing_rehearsal=max(0, plan.rehearsal_per_step - len(situation.rehearsal))
-        ),
+        anchors=_anchors(bench, situation, recipe, unrehearsed=plan.rehearsal_per_step - len(situation.rehearsal)),
     )
 
 
@@ -218,18 +216,15 @@ def _situation(bench: Bench, new: Material, earlier: Sequence[Material], other: 
 
 
 def _anchors(
-    bench: Bench, situation: Situation, recipe: Recipe, *, missing_rehearsal: int
-) -> list[tuple[list[Row], int]]:
-    """The anchors of a learning run: groups of rows, each with how many a step draws (`worker.pipeline`)."""
-    learner, settings = bench.learner, bench.settings
+    bench: Bench, situation: Situation, recipe: Recipe, *, unrehearsed: int
+) -> list[tuple[Sequence[Row], int]]:
+    """The anchors of a learning run that the recipe leaves in. `unrehearsed`: rehearsal rows a step lacks."""
+    learner = bench.learner
     anchors = learner.anchors(situation.told)
     # Some of the questions that anchor are a person's about these very facts: they are taught here.
     taught = {learner.rows.prompt(q) for one in (situation.new, *situation.earlier) for q in one.fact.questions}
-    general = (anchors.general, settings.anchor_prompts_per_step)
-    personal = (
-        [row for row in anchors.personal if row.prompt not in taught],
-        settings.personal_anchors_per_step + missing_rehearsal // 2,
-    )
+    untaught = Anchors(anchors.general, [row for row in anchors.personal if row.prompt not in taught])
+    general, personal = anchor_groups(bench.settings, untaught, unrehearsed=unrehearsed)
     return [general] * recipe.general_anchors + [personal] * recipe.personal_anchors
 
 

@@ -15,9 +15,7 @@ from evals.gate.build import KINDS, Bench, Built, Lesson, Options, build, lesson
 from evals.gate.judge import Judge, open_judge
 from evals.gate.report import GOOD, Json, Result, report
 from evals.gate.verdict import Scores
-from worker.author.resident import open_resident_author
-from worker.base_model import EMBEDDED_NAME, prepare
-from worker.learner import open_learner
+from worker.opening import open_base
 from worker.pipeline import gate_policy
 from worker.probing import Examination, Examined, examine
 
@@ -31,11 +29,9 @@ OnResults = Callable[[int, int], None]
 def open_bench(settings: Settings, options: Options, *, path: Path | None, say: Callable[[str], None]) -> Bench:
     """Everything as the worker opens it (`worker.main.open_worker`), without engines and database."""
     told = facts.load(path)
-    base_path = prepare(settings)
-    learner = open_learner(base_path, settings)
-    learner.warm_up(lambda done, total: say(f"the base answered {done} of {total} anchors and controls"))
-    author = open_resident_author(learner, fits=base_path.name == EMBEDDED_NAME)
-    return Bench(learner, author, settings, told, options, say)
+    base = open_base(settings)
+    base.learner.warm_up(lambda done, total: say(f"the base answered {done} of {total} anchors and controls"))
+    return Bench(base.learner, base.author(), settings, told, options, say)
 
 
 def run(bench: Bench, on_results: OnResults = lambda bad, good: None) -> Json:

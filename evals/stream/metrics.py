@@ -66,11 +66,6 @@ def golds(items: Sequence[Item]) -> frozenset[str]:
     return frozenset(answer for item in items for probe in item.graded for answer in probe.answers)
 
 
-def recalls_falsely(answer: str, base_answer: str, told: frozenset[str]) -> bool:
-    """Whether a question about what was never told is answered with something told that the base does not say."""
-    return any(is_right(answer, [gold]) and not is_right(base_answer, [gold]) for gold in told)
-
-
 def is_unchanged(answer: str, base_answer: str) -> bool:
     """Whether two answers are the same but for case, punctuation and articles."""
     return normalise(answer) == normalise(base_answer)

@@ -8,9 +8,8 @@ from engram.settings import Settings
 from evals.client import ANSWER_TOKENS
 from evals.stream.datasets import Item
 from worker.author.client import Author
-from worker.author.resident import open_resident_author
-from worker.base_model import EMBEDDED_NAME, prepare
-from worker.learner import Learner, open_learner
+from worker.learner import Learner
+from worker.opening import open_base
 from worker.training.base import LINEAR_LAYERS, ResidentBase
 from worker.training.generation import generate
 from worker.training.rows import ChatRows
@@ -37,10 +36,8 @@ class Setup:
 
 def open_setup(settings: Settings, items: Sequence[Item]) -> Setup:
     """Load base and author as the worker does. Raises EngramError where there is no such model."""
-    base_path = prepare(settings)
-    learner = open_learner(base_path, settings)
-    author = open_resident_author(learner, fits=base_path.name == EMBEDDED_NAME)
-    return Setup(settings, learner, author, answer_tokens_for(learner.base, items))
+    base = open_base(settings)
+    return Setup(settings, base.learner, base.author(), answer_tokens_for(base.learner.base, items))
 
 
 def answer_tokens_for(base: ResidentBase, items: Sequence[Item]) -> int:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engram.grading import is_right
+from engram.grading import is_right, recalls
 from evals.stream import metrics
 from evals.stream.datasets import Item, Kind
 from evals.stream.metrics import Matrix, mean, share_right
@@ -70,7 +70,7 @@ def false_recalls(items: Sequence[Item], ended: Ended, base: BaseAnswers) -> lis
     """Which never-told questions were answered with something of the stream."""
     told = metrics.golds(items)
     pairs = enumerate(zip(ended.never_told, base.never_told, strict=True))
-    return [i for i, (answer, base_answer) in pairs if metrics.recalls_falsely(answer, base_answer, told)]
+    return [i for i, (answer, base_answer) in pairs if recalls(answer, base_answer, told)]
 
 
 def markdown(report: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from engram.grading import recalls
 from evals.stream import metrics
 from evals.stream.datasets import Item, Kind, Probe
 from evals.stream.records import Ended, Told
@@ -61,9 +62,9 @@ def test_recall_by_lag_is_the_mean_along_diagonals_of_what_was_asked() -> None:
 def test_false_recall_is_an_answer_of_the_stream_that_the_base_does_not_give() -> None:
     told = metrics.golds(ITEMS)
     assert told == {"cat", "Biscuit", "Bergen"}
-    assert metrics.recalls_falsely("It is Biscuit.", "I do not know.", told)
-    assert not metrics.recalls_falsely("You are a cat person.", "Some cat, perhaps.", told)
-    assert not metrics.recalls_falsely("I do not know.", "I do not know.", told)
+    assert recalls("It is Biscuit.", "I do not know.", told)
+    assert not recalls("You are a cat person.", "Some cat, perhaps.", told)
+    assert not recalls("I do not know.", "I do not know.", told)
 
 
 def test_answer_is_unchanged_if_only_case_punctuation_or_articles_differ() -> None:

@@ -1,0 +1,35 @@
+"""The shipped author writes on the base that it was trained for, and on no other."""
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from engram.settings import Settings
+from worker import opening
+from worker.base_model import EMBEDDED_NAME
+from worker.learner import Learner
+from worker.opening import OpenedBase, open_base
+
+LEARNER = cast(Learner, object())
+
+
+@pytest.mark.parametrize(("name", "fits"), [(EMBEDDED_NAME, True), ("Qwen2.5-0.5B-Instruct", False)])
+def test_shipped_author_fits_the_embedded_base_alone(name: str, fits: bool) -> None:
+    assert OpenedBase(Path("models") / name, LEARNER).author_fits is fits
+
+
+def test_author_of_another_base_is_that_base_with_examples_in_its_prompt() -> None:
+    author = OpenedBase(Path("models/Qwen2.5-0.5B-Instruct"), LEARNER).author()
+    assert author.learner is LEARNER
+    assert author.weights is None
+    assert author.shots
+
+
+def test_base_is_loaded_from_where_it_was_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(opening, "prepare", lambda settings: settings.models_dir / "base")
+    monkeypatch.setattr(opening, "open_learner", lambda path, settings: (path, settings))
+    settings = Settings(home=tmp_path)
+    opened = open_base(settings)
+    assert opened.path == settings.models_dir / "base"
+    assert opened.learner == (opened.path, settings)
