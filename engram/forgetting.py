@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from engram.lifecycle import AdapterStatus, FactStatus, advance_adapter, advance_fact
 from engram.models import Fact, Space
-from engram.repositories import AdapterRepository, FactRepository
+from engram.repositories import AdapterRepository, ChatRepository, FactRepository
 
 
 def forget_unserved(session: Session, space: Space) -> None:
@@ -16,7 +16,11 @@ def forget_unserved(session: Session, space: Space) -> None:
 
 
 def erase(session: Session, space: Space, fact: Fact, *, reason: str | None) -> None:
-    """Delete what the ledger holds of a fact; no version but the served ones may answer with it again."""
+    """Delete what the database holds of a fact; no version but the served ones may answer with it again.
+
+    The message in which it was said goes whole, and the answer to it, which may repeat it. The files of
+    withdrawn versions are deleted by the worker, which finds them by their status.
+    """
     for version in AdapterRepository(session).holding(fact.id):
         if version.version not in _served(space):
             advance_adapter(version, to=AdapterStatus.WITHDRAWN)
@@ -25,7 +29,11 @@ def erase(session: Session, space: Space, fact: Fact, *, reason: str | None) -> 
             space.previous_version = None
     advance_fact(fact, to=FactStatus.FORGOTTEN)
     fact.statement, fact.reason, fact.live_since_version = "", reason, None
-    FactRepository(session).erase_study_material(fact.id)
+    facts = FactRepository(session)
+    facts.erase_study_material(fact)
+    if fact.message_id:
+        ChatRepository(session).erase_exchange(fact.message_id)
+        facts.erase_spans(fact.message_id)
 
 
 def _served(space: Space) -> tuple[int | None, ...]:

@@ -20,6 +20,7 @@ class ProbeKind(StrEnum):
     RETENTION = "retention"
     FALSE_RECALL = "false_recall"
     LEAK = "leak"
+    FORGOTTEN = "forgotten"  # of a fact that a rebuild leaves out: recall must be back at the base's
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,10 @@ def _kept(report: ProbeReport, policy: GatePolicy) -> list[Reason]:
         lost = score.live_right - score.right
         allowed = _allowance(1 - policy.min_locality, score.live_right)
         reasons.append(_at_most("locality", lost, allowed, f"controls: {lost} lost of {score.live_right}"))
+    if score := report.slices.get(ProbeKind.FORGOTTEN):
+        recalled = score.right - score.live_right
+        text = f"forgotten facts: {recalled} probes more answered than by the base"
+        reasons.append(_at_most("forgotten", recalled, _allowance(0.0, score.asked), text))
     if score := report.slices.get(ProbeKind.FALSE_RECALL):
         recalled = score.asked - score.right
         allowed = _allowance(policy.max_false_recall, score.asked)

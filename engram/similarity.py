@@ -27,7 +27,12 @@ def is_near_copy(first: str, second: str, *, threshold: float = 0.85) -> bool:
 
 def content_words(text: str) -> frozenset[str]:
     """The words that carry a question's meaning: no question words, pronouns or auxiliaries."""
-    return frozenset(_stem(word) for word in normalise(text) if word not in _FRAME)
+    return frozenset(content_terms(text))
+
+
+def content_terms(text: str) -> list[str]:
+    """The same words as they follow each other, as often as they stand there."""
+    return [_stem(word) for word in normalise(text) if word not in _FRAME]
 
 
 def _shingles(text: str) -> set[tuple[str, ...]]:

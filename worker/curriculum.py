@@ -13,7 +13,10 @@ from worker.self_edits import HeldOut, Note
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one run works on. `rehearsal` and `earlier` come from facts that the live version holds."""
+    """What one run works on. `rehearsal` and `earlier` come from facts that the live version holds.
+
+    `forgotten`: probes of what a rebuild shall leave out.
+    """
 
     run_id: str
     space_id: str
@@ -27,6 +30,7 @@ class Lesson:
     earlier: tuple[HeldOut, ...]
     told: frozenset[str]
     known_answers: frozenset[str]
+    forgotten: tuple[HeldOut, ...] = ()
 
     @property
     def starts_from_base(self) -> bool:
@@ -49,6 +53,7 @@ def plan_lesson(database: Database, run_id: str) -> Lesson:
         kept = facts.with_status(space.id, FactStatus.LIVE)
         kept_ids = [fact.id for fact in kept]
         earlier = [_held_out(p) for p in facts.probes(kept_ids)]
+        dropped = facts.with_status(space.id, FactStatus.FORGETTING) if run.kind == RunKind.REBUILD else []
         everything = [*new, *kept]
         return Lesson(
             run_id=run_id,
@@ -61,6 +66,7 @@ def plan_lesson(database: Database, run_id: str) -> Lesson:
             given_probes=tuple(_held_out(p) for p in facts.probes([fact.id for fact in new])),
             rehearsal=tuple(Note(n.fact_id, n.family, n.prompt, n.answer) for n in facts.notes(kept_ids)),
             earlier=tuple(earlier),
+            forgotten=tuple(_held_out(p) for p in facts.probes([fact.id for fact in dropped])),
             told=frozenset().union(*(content_words(fact.statement) for fact in everything)),
             known_answers=frozenset(answer for probe in earlier for answer in probe.answers),
         )

@@ -1,6 +1,7 @@
 """Record how a run ended: its own status, and what becomes of its facts. Each in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -36,6 +37,13 @@ def decided(database: Database, run_id: str, decision: GateDecision, *, index: i
     """Store the gate's decision on the winner, or on the candidate that came closest."""
     with database.transaction() as session:
         RunRepository(session).by_id(run_id).decision = {**decision.to_json(), "candidate": index, "reason": reason}
+
+
+def prove_forgetting(database: Database, proofs: Mapping[str, dict[str, Any]]) -> None:
+    """Keep the proof with each fact that is being forgotten (`worker.proof`)."""
+    with database.transaction() as session:
+        for fact in FactRepository(session).by_ids(proofs):
+            fact.forgetting_proof = proofs[fact.id]
 
 
 def reject(database: Database, lesson: Lesson, *, reason: str) -> None:
@@ -95,7 +103,11 @@ def _forget_all_the_same(session: Session, run: LearningRun) -> None:
     """A rebuild that published nothing: serve the base, so that what was to be forgotten is; learn the rest again."""
     if run.kind != RunKind.REBUILD:
         return
-    for fact in FactRepository(session).with_status(run.space_id, FactStatus.LIVE):
+    facts = FactRepository(session)
+    for fact in facts.with_status(run.space_id, FactStatus.FORGETTING):
+        if proof := fact.forgetting_proof:
+            fact.forgetting_proof = {**proof, "recalled_after": proof["recalled_by_base"]}
+    for fact in facts.with_status(run.space_id, FactStatus.LIVE):
         advance_fact(fact, to=FactStatus.PENDING)
         fact.reason, fact.live_since_version = "to be learned again without what was forgotten", None
     reason = "no version without the forgotten facts passed"

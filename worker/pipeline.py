@@ -19,7 +19,7 @@ from engram.models import AdapterVersion
 from engram.repositories import AdapterRepository, RunRepository
 from engram.settings import Settings
 from engram.vllm_client import EngineClient
-from worker import outcomes, publishing
+from worker import outcomes, proof, publishing
 from worker.author.client import Author
 from worker.curriculum import Lesson, plan_lesson
 from worker.learner import Anchors, Learner
@@ -74,6 +74,7 @@ class Pipeline:
                 self.database, lesson, self.author, progress, seed=self.settings.seed + 1000 * lesson.attempt
             )
         if not material.candidates:
+            self._prove_forgetting(lesson, None)
             outcomes.reject(self.database, lesson, reason="no fact of this run can be learned")
             return
         initial = self._initial(lesson)
@@ -86,6 +87,7 @@ class Pipeline:
         with progress.stage("gate"):
             decisions = self._decide(lesson, material, examined, progress)
         best = _best(examined, decisions)
+        self._prove_forgetting(lesson, None if best is None else examined[best])
         if best is None:
             closest = max(range(len(examined)), key=lambda index: quality(examined[index].report))
             reason = f"no candidate passed the gate; closest: {decisions[closest].failures}"
@@ -148,6 +150,7 @@ class Pipeline:
             earlier=[probe for probe in lesson.earlier if probe.fact_id not in material.superseded],
             told=lesson.told | material.asked_words,
             known_answers=lesson.known_answers | {a for probe in material.probes for a in probe.answers},
+            forgotten=lesson.forgotten,
             seed=self.settings.seed,
         )
         if lesson.kind == RunKind.CONSOLIDATE:
@@ -177,6 +180,18 @@ class Pipeline:
                 failures=decision.failures,
             )
         return decisions
+
+    def _prove_forgetting(self, lesson: Lesson, won: Examined | None) -> None:
+        """Ask for what is forgotten: the version that held it, and the base, which serves where nothing won."""
+        probes = lesson.forgotten
+        if not probes:
+            return
+        base = proof.recall(self.learner, probes, None)
+        before = proof.recall(self.learner, probes, self._live(lesson)) if lesson.parent_version else base
+        after = proof.recalled_in(won.asked) if won else base
+        outcomes.prove_forgetting(
+            self.database, proof.proofs(lesson.run_id, probes, before=before, after=after, base=base)
+        )
 
     def _publish(
         self, lesson: Lesson, material: Material, trained: Weights, *, best: int, won: Examined, progress: Progress

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from engram.gate import ProbeKind, ProbeReport, SliceScore
+from engram.gate import NEW_FACT_KINDS, ProbeKind, ProbeReport, SliceScore
 from engram.grading import is_right, recalls
 from worker.learner import Learner
 from worker.self_edits import HeldOut
@@ -25,6 +25,7 @@ class Examination:
     earlier: Sequence[HeldOut]
     told: frozenset[str]
     known_answers: frozenset[str]
+    forgotten: Sequence[HeldOut] = ()
     max_earlier: int = 24
     max_controls: int = 20
     max_never_told: int = 16
@@ -81,7 +82,10 @@ def _fact_questions(examination: Examination) -> list[Asked]:
     rng = random.Random(examination.seed)
     earlier = rng.sample(list(examination.earlier), min(examination.max_earlier, len(examination.earlier)))
     new = [Asked(item.kind, item.question, item.answers, "", False, item.fact_id) for item in examination.new]
-    return new + [Asked(ProbeKind.RETENTION, item.question, item.answers, "", False, item.fact_id) for item in earlier]
+    kinds = ((ProbeKind.RETENTION, earlier), (ProbeKind.FORGOTTEN, examination.forgotten))
+    return new + [
+        Asked(kind, item.question, item.answers, "", False, item.fact_id) for kind, items in kinds for item in items
+    ]
 
 
 def _other_questions(learner: Learner, examination: Examination) -> list[Asked]:
@@ -111,7 +115,7 @@ def _report(asked: Sequence[Asked], live: Sequence[Asked], *, kl: float, finite:
         slices[kind] = SliceScore(
             len(pairs), sum(item.right for item, _ in pairs), sum(before.right for _, before in pairs)
         )
-    new = [item for item in asked if item.fact_id and item.kind != ProbeKind.RETENTION]
+    new = [item for item in asked if item.fact_id and item.kind in NEW_FACT_KINDS]
     facts = dict.fromkeys(item.fact_id for item in new if item.fact_id)
     fact_right = {
         fact: sum(i.right for i in new if i.fact_id == fact) / sum(i.fact_id == fact for i in new) for fact in facts

@@ -2,11 +2,12 @@
 
 import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
 from engram.db import Database
-from engram.lifecycle import FactStatus
+from engram.lifecycle import AdapterStatus, FactStatus
 from engram.models.base import utc_now
 from engram.queue import Doorbell
 from engram.repositories import AdapterRepository, ChatRepository, FactRepository, RunRepository
@@ -61,3 +62,14 @@ def remove_stray_files(database: Database, settings: Settings) -> None:
         if str(folder) not in known:
             log.info("adapter.stray_removed", path=str(folder))
             shutil.rmtree(folder)
+
+
+def remove_withdrawn_files(database: Database) -> int:
+    """Delete the folders of withdrawn versions: they were taught what was forgotten. Returns how many there were."""
+    with database.read() as session:
+        folders = [Path(version.path) for version in AdapterRepository(session).with_status(AdapterStatus.WITHDRAWN)]
+    left = [folder for folder in folders if folder.exists()]
+    for folder in left:
+        log.info("adapter.withdrawn_removed", path=str(folder))
+        shutil.rmtree(folder)
+    return len(left)

@@ -66,6 +66,7 @@ class Worker:
                 time.sleep(self.settings.learn_delay_s)
             while run_id := self._claim_next(space_id):
                 self.pipeline.run(run_id)
+                recovery.remove_withdrawn_files(self.database)
         finally:
             self.learning.release()
 

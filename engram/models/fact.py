@@ -10,7 +10,11 @@ from engram.models.base import Base, created_at_column, utc_now
 
 
 class Fact(Base):
-    """`span_start`/`span_end` are character offsets into the source message."""
+    """`span_start`/`span_end` are character offsets into the source message.
+
+    `forgetting_proof` counts the probes of a forgotten fact that were answered right: `probes` asked, of the
+    version that held it (`recalled_before`), of what serves since (`recalled_after`), and of the base.
+    """
 
     __tablename__ = "facts"
 
@@ -25,6 +29,7 @@ class Fact(Base):
     supersedes_id: Mapped[str | None] = mapped_column(ForeignKey("facts.id"))
     live_since_version: Mapped[int | None]
     attempts: Mapped[int] = mapped_column(default=0)
+    forgetting_proof: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = created_at_column()
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
 

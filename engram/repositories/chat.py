@@ -68,6 +68,17 @@ class ChatRepository:
     def message(self, message_id: str) -> Message | None:
         return self.session.get(Message, message_id)
 
+    def erase_exchange(self, message_id: str) -> None:
+        """Empty a message and the answer that followed it. That they were said stays."""
+        said = self.session.get(Message, message_id)
+        if said is None:
+            return
+        later = select(Message).where(Message.conversation_id == said.conversation_id, Message.id > said.id)
+        following = self.session.scalar(later.order_by(Message.id).limit(1))
+        for message in (said, following):
+            if message is said or (message is not None and message.role == "assistant"):
+                message.content = ""
+
     def awaiting_extraction(self, *, limit: int = 100) -> Sequence[str]:
         """Ids of user messages not yet extracted, oldest first."""
         query = select(Message.id).where(Message.extraction == ExtractionStatus.PENDING)

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from engram.errors import NotFound
-from engram.grading import normalise
+from engram.grading import is_right, normalise
 from engram.ids import new_id
 from engram.lifecycle import FactStatus
-from engram.models import Candidate, Fact, Message, Note, Probe, RunFact, Space
+from engram.models import Candidate, Fact, LearningRun, Message, Note, Probe, Space
 from engram.repositories.pages import Page, newest_first
 
 _STANDING = (FactStatus.PENDING, FactStatus.LEARNING, FactStatus.LIVE)
@@ -106,10 +106,30 @@ class FactRepository:
         self.session.execute(delete(Note).where(Note.fact_id.in_({row["fact_id"] for row in rows})))
         self.session.add_all(Note(id=new_id("note"), run_id=run_id, **row) for row in rows)
 
-    def erase_study_material(self, fact_id: str) -> None:
-        """Delete a fact's notes and probes, also the notes in the candidates of its runs."""
-        self.session.execute(delete(Note).where(Note.fact_id == fact_id))
-        self.session.execute(delete(Probe).where(Probe.fact_id == fact_id))
-        runs = select(RunFact.run_id).where(RunFact.fact_id == fact_id)
+    def erase_study_material(self, fact: Fact) -> None:
+        """Delete a fact's notes and probes, also from the candidates and reports of its space's runs.
+
+        Other questions stay in the reports, without the answers that gave the fact away.
+        """
+        golds = [answer for probe in self.probes([fact.id]) for answer in probe.answers]
+        self.session.execute(delete(Note).where(Note.fact_id == fact.id))
+        self.session.execute(delete(Probe).where(Probe.fact_id == fact.id))
+        runs = select(LearningRun.id).where(LearningRun.space_id == fact.space_id)
         for candidate in self.session.scalars(select(Candidate).where(Candidate.run_id.in_(runs))):
-            candidate.notes = [note for note in candidate.notes if note.get("fact_id") != fact_id]
+            candidate.notes = [note for note in candidate.notes if note.get("fact_id") != fact.id]
+            if candidate.report:
+                candidate.report = _report_without(candidate.report, fact.id, golds)
+
+    def erase_spans(self, message_id: str) -> None:
+        """Facts of an erased message keep their statements, but no place in it."""
+        facts = update(Fact).where(Fact.message_id == message_id)
+        self.session.execute(facts.values(span_start=None, span_end=None))
+
+
+def _report_without(report: dict[str, Any], fact_id: str, golds: Sequence[str]) -> dict[str, Any]:
+    asked = [
+        {**item, "answer": ""} if is_right(item["answer"], golds) else item
+        for item in report.get("asked", [])
+        if item.get("fact_id") != fact_id
+    ]
+    return {**report, "asked": asked}

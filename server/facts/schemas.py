@@ -71,6 +71,16 @@ class ProbeView(BaseModel):
     answers: list[str]
 
 
+class ForgettingProof(BaseModel):
+    """How many of a forgotten fact's probes were answered right, before, after, and by the base."""
+
+    run: str
+    probes: int
+    recalled_before: int
+    recalled_after: int
+    recalled_by_base: int
+
+
 class FactBody(BaseModel):
     id: str
     space: str
@@ -80,6 +90,7 @@ class FactBody(BaseModel):
     source: SourceBody | None
     supersedes: str | None
     live_since_version: int | None
+    forgetting_proof: ForgettingProof | None
     created_at: datetime
     updated_at: datetime
 
@@ -108,6 +119,7 @@ def _columns(fact: Fact, space: str) -> dict[str, object]:
         "source": SourceBody(message_id=fact.message_id, span=span) if fact.message_id else None,
         "supersedes": fact.supersedes_id,
         "live_since_version": fact.live_since_version,
+        "forgetting_proof": fact.forgetting_proof,
         "created_at": fact.created_at,
         "updated_at": fact.updated_at,
     }

@@ -88,7 +88,7 @@ def _restate(session: Session, caller: Caller, fact: Fact, statement: str) -> Fa
     old = fact.status
     if old == FactStatus.PENDING and fact.live_since_version is None:
         fact.statement = statement
-        facts.erase_study_material(fact.id)  # its probes ask for the old wording
+        facts.erase_study_material(fact)  # its probes ask for the old wording
         _record(session, caller, fact, "fact.edited", old=old)
         return fact
     advance_fact(fact, to=FactStatus.SUPERSEDED)

@@ -139,6 +139,14 @@ def test_what_live_itself_got_wrong_is_not_held_against_a_candidate() -> None:
     assert _failed(_report(locality=SliceScore(asked=40, right=20, live_right=20))) == []
 
 
+@pytest.mark.parametrize(("recalled", "by_base", "passes"), [(0, 0, True), (3, 2, True), (3, 1, False)])
+def test_a_rebuild_may_recall_of_what_is_forgotten_what_the_base_says_and_one_more(
+    recalled: int, by_base: int, passes: bool
+) -> None:
+    report = _report(forgotten=SliceScore(asked=60, right=recalled, live_right=by_base))
+    assert _failed(report) == ([] if passes else ["forgotten"])
+
+
 def test_gaining_on_controls_is_no_loss() -> None:
     assert _failed(_report(locality=SliceScore(asked=40, right=40, live_right=20))) == []
 

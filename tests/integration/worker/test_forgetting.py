@@ -1,11 +1,21 @@
 """A deleted fact leaves the weights: rebuilt without it, or the base serves. It ends, and nothing runs for ever."""
 
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
+import torch
+from sqlalchemy import select
 
 from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus, advance_fact
+from engram.models import Message
 from engram.promotion import make_live
-from engram.repositories import FactRepository
+from engram.repositories import ChatRepository, FactRepository, RunRepository
 from tests.integration.worker.conftest import CAT, TOWN, Flow
+from worker import proof
+from worker.self_edits import HeldOut
+from worker.training.stacked_lora import Weights
 from worker.training.trainer import Trainer
 
 
@@ -37,6 +47,59 @@ def test_weights_are_rebuilt_without_a_deleted_fact_and_versions_that_hold_it_wi
     assert flow.fact(town).status == FactStatus.LIVE
     with flow.database.read() as session:
         assert {note.fact_id for note in FactRepository(session).notes([cat, town])} == {town}
+
+
+def test_what_was_said_of_a_deleted_fact_and_the_files_that_hold_it_are_erased(flow: Flow) -> None:
+    cat, town = flow.state(CAT, TOWN)
+    with flow.database.transaction() as session:
+        chats, facts = ChatRepository(session), FactRepository(session)
+        conversation = chats.add_conversation(flow.space.id, "tail")
+        said = chats.add_message(conversation, role="user", content=f"{CAT.statement} {TOWN.statement}", extract=False)
+        chats.add_message(conversation, role="assistant", content="Biscuit is a lovely name.")
+        chats.add_message(conversation, role="user", content="How is the weather?", extract=False)
+        for fact in facts.by_ids([cat, town]):
+            fact.message_id, fact.span_start, fact.span_end = said.id, 0, 5
+        ids = [message.id for message in session.scalars(select(Message).order_by(Message.id))]
+    flow.worker.learn(flow.space.id)
+    first = Path(flow.adapters()[0].path)
+    assert first.exists()
+    _delete(flow, cat)
+    flow.worker.learn(flow.space.id)
+    with flow.database.read() as session:
+        assert [session.get_one(Message, each).content for each in ids] == ["", "", "How is the weather?"]
+        everything = [c for run in flow.runs() for c in RunRepository(session).candidates(run.id)]
+        assert not any("Biscuit" in str([candidate.notes, candidate.report]) for candidate in everything)
+    assert (flow.fact(town).statement, flow.fact(town).span_start) == (TOWN.statement, None)
+    assert not first.exists()
+    assert Path(flow.adapters()[1].path).exists()
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_proof_of_forgetting_is_kept_with_the_fact(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, published: bool
+) -> None:
+    cat, _town = flow.state(CAT, TOWN)
+    flow.worker.learn(flow.space.id)
+    live = flow.pipeline.learner.lora.load(Path(flow.adapters()[0].path))
+    name = next(iter(live))
+
+    def recall(_learner: object, probes: Sequence[HeldOut], weights: Weights | None) -> Counter[str]:
+        held_it = weights is not None and torch.equal(weights[name], live[name])
+        return Counter({cat: len(probes) if held_it else 1})
+
+    monkeypatch.setattr(proof, "recall", recall)
+    _delete(flow, cat)
+    if not published:
+        flow.learned = lambda strategy, fact_id: False
+    flow.learn()
+    rebuild = flow.runs()[1]
+    assert flow.fact(cat).forgetting_proof == {
+        "run": rebuild.id,
+        "probes": 2,
+        "recalled_before": 2,
+        "recalled_after": 0 if published else 1,
+        "recalled_by_base": 1,
+    }
 
 
 def test_with_nothing_left_to_know_the_base_serves_again(flow: Flow) -> None:

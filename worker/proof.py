@@ -1,0 +1,42 @@
+"""Prove that a rebuild forgot: the forgotten facts' probes, put to what held them, to what serves next, and the base."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engram.gate import ProbeKind
+from engram.grading import is_right
+from worker.learner import Learner
+from worker.probing import Asked
+from worker.self_edits import HeldOut
+from worker.training.stacked_lora import Weights
+
+Recalled = Mapping[str, int]  # probes answered right, by fact id
+
+
+def recall(learner: Learner, probes: Sequence[HeldOut], weights: Weights | None) -> Recalled:
+    """Ask one candidate's weights, or the base with None, freely and greedily."""
+    answers = learner.answer([probe.question for probe in probes], weights)[0] if probes else []
+    right = zip(probes, answers, strict=True)
+    return Counter(probe.fact_id for probe, answer in right if is_right(answer, probe.answers))
+
+
+def recalled_in(asked: Sequence[Asked]) -> Recalled:
+    """The same of a candidate that was examined."""
+    return Counter(item.fact_id for item in asked if item.kind == ProbeKind.FORGOTTEN and item.right and item.fact_id)
+
+
+def proofs(
+    run_id: str, probes: Sequence[HeldOut], *, before: Recalled, after: Recalled, base: Recalled
+) -> dict[str, dict[str, Any]]:
+    """What is kept with each forgotten fact (`Fact.forgetting_proof`), by its id. It holds no word of it."""
+    return {
+        fact: {
+            "run": run_id,
+            "probes": count,
+            "recalled_before": before.get(fact, 0),
+            "recalled_after": after.get(fact, 0),
+            "recalled_by_base": base.get(fact, 0),
+        }
+        for fact, count in Counter(probe.fact_id for probe in probes).items()
+    }
