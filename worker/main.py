@@ -87,6 +87,7 @@ def serve(worker: Worker, stop: threading.Event) -> None:
     while not stop.wait(0.5):
         if time.monotonic() - swept >= SWEEP_S:
             keep_author_loaded(worker.engines, worker.author)
+            recovery.remove_withdrawn_files(database)
             if worker.doorbell.huey.pending_count() == 0:
                 recovery.ring_for_unfinished(database, worker.doorbell, settings)
             swept = time.monotonic()
