@@ -13,6 +13,7 @@ from rich.table import Table
 
 from engram.settings import Settings
 from evals import swaps, told_once
+from evals.capacity.command import capacity_command
 from evals.client import EngramClient
 from evals.gate import report as gate_report
 from evals.gate import run as gate_run
@@ -112,6 +113,7 @@ def gate_command(
 
 
 app.command("stream")(stream_command)
+app.command("capacity")(capacity_command)
 
 
 _ROWS = (

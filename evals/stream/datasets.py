@@ -3,18 +3,14 @@
 A set is a file of its source's own format: a JSON array, or one JSON object a line.
 """
 
-import json
 import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-
-class DatasetError(RuntimeError):
-    """A file does not hold what its format promises; the message says which row and what is wrong."""
+from evals.stream.rows import DatasetError, Row, read_each
 
 
 class Dataset(StrEnum):
@@ -64,13 +60,7 @@ class Item:
 
 def read(dataset: Dataset, path: Path) -> list[Item]:
     """Every fact of a file, in its order. Raises DatasetError."""
-    items = []
-    for number, fields in enumerate(_rows(path), start=1):
-        try:
-            items.append(_READERS[dataset](_Row(fields)))
-        except DatasetError as error:
-            raise DatasetError(f"{path}, row {number} is no {dataset} row: {error}") from None
-    return items
+    return read_each(path, _READERS[dataset], what=dataset)
 
 
 def draw(items: Sequence[Item], *, n: int, seed: int) -> list[Item]:
@@ -100,50 +90,17 @@ def _with_stop(text: str) -> str:
     return text if text.rstrip('"”’)')[-1:] in (".", "!", "?") else f"{text}."
 
 
-class _Row:
-    """The fields of one row; asking for one that is not there, or is not what it should be, raises DatasetError."""
-
-    def __init__(self, fields: Any) -> None:
-        if not isinstance(fields, dict):
-            raise DatasetError(f"it is a {type(fields).__name__}, not an object")
-        self.fields = fields
-
-    def text(self, key: str) -> str:
-        value = self._get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise DatasetError(f"{key!r} is not a text: {value!r}")
-        return value.strip()
-
-    def texts(self, key: str) -> list[str]:
-        """Empty where the field is not given."""
-        value = self.fields.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-            raise DatasetError(f"{key!r} is not a list of texts: {value!r}")
-        return value
-
-    def rows(self, key: str) -> list["_Row"]:
-        value = self._get(key)
-        if not isinstance(value, list) or not value:
-            raise DatasetError(f"{key!r} is not a list with at least one entry: {value!r}")
-        return [_Row(each) for each in value]
-
-    def _get(self, key: str) -> Any:
-        if key not in self.fields:
-            raise DatasetError(f"{key!r} is missing; it has {', '.join(map(repr, self.fields))}")
-        return self.fields[key]
-
-
-def _told_once(row: _Row) -> Item:
+def _told_once(row: Row) -> Item:
     """Engram's own: the statement as it would be extracted, and probes with aliases."""
     probes = (Probe(p.text("question"), (p.text("answer"), *p.texts("aliases"))) for p in row.rows("probes"))
     return Item(row.text("statement"), tuple(probes))
 
 
-def _wikidyk(row: _Row) -> Item:
+def _wikidyk(row: Row) -> Item:
     return Item(plain_sentence(row.text("fact")), (Probe(row.text("input"), (row.text("output"),)),))
 
 
-def _zsre(row: _Row) -> Item:
+def _zsre(row: Row) -> Item:
     """The edit of De Cao et al. 2021: the question itself, its paraphrase, and a question of another subject."""
     question, answer = row.text("src"), (row.text("alt"),)
     other = row.text("loc").removeprefix("nq question:").strip()
@@ -155,7 +112,7 @@ def _zsre(row: _Row) -> Item:
     return Item(_with_stop(f"{question} {answer[0]}"), probes)
 
 
-def _counterfact(row: _Row) -> Item:
+def _counterfact(row: Row) -> Item:
     """Prompts are beginnings of sentences (Meng et al. 2022). Some of those given as rephrased ask for what follows
     from the edit, and no answer to them can hold its words: what counts as rephrased here is a lower bound."""
     prompt, answer = row.text("prompt"), (row.text("target_new"),)
@@ -167,41 +124,16 @@ def _counterfact(row: _Row) -> Item:
     return Item(_with_stop(f"{prompt} {answer[0]}"), probes)
 
 
-def _squad(row: _Row) -> Item:
+def _squad(row: Row) -> Item:
     """A passage with its questions, as in SEAL's knowledge incorporation."""
     probes = (Probe(each.text("question"), (each.text("answer"),)) for each in row.rows("questions"))
     return Item(row.text("context"), tuple(probes), row.text("title"))
 
 
-_READERS: dict[Dataset, Callable[[_Row], Item]] = {
+_READERS: dict[Dataset, Callable[[Row], Item]] = {
     Dataset.TOLD_ONCE: _told_once,
     Dataset.WIKIDYK: _wikidyk,
     Dataset.ZSRE: _zsre,
     Dataset.COUNTERFACT: _counterfact,
     Dataset.SQUAD: _squad,
 }
-
-
-def _rows(path: Path) -> list[Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        found = json.loads(text) if text.lstrip().startswith("[") else _lines(text)
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{path} is not JSON: {error}") from error
-    if not found:
-        raise DatasetError(f"{path} holds no row")
-    return list(found)
-
-
-def _lines(text: str) -> list[Any]:
-    found = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise json.JSONDecodeError(f"line {number}: {error.msg}", line, error.pos) from None
-    return found

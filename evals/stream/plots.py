@@ -1,11 +1,13 @@
-"""Draw a report's forgetting matrices and recall by lag, where matplotlib is installed."""
+"""Draw reports, where matplotlib is installed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from evals.stream.metrics import Matrix, by_lag
+
+Draw = Callable[[Mapping[str, Any], Path], list[Path]]
 
 MISSING = "no plots: matplotlib is not installed in this environment"
 
@@ -14,15 +16,48 @@ def is_available() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write `forgetting.png` (recall of fact i after k facts, by method) and `lag.png`. Returns the files."""
+def draw_where_possible(
+    draw: Draw, report: Mapping[str, Any], folder: Path | None, *, say: Callable[..., None]
+) -> None:
+    """Draw a report into `folder`, if one is given and matplotlib is installed; say what was drawn, or why nothing."""
+    if folder is None:
+        return
+    if not is_available():
+        say(MISSING)
+        return
     import matplotlib
 
     matplotlib.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
+    for path in draw(report, folder):
+        say(f"drawn: {path}", highlight=False)
+
+
+def stream(report: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write `forgetting.png` (recall of fact i after k facts, by method) and `lag.png`. Returns the files."""
     matrices: dict[str, Matrix] = {name: one["matrix"] for name, one in report["methods"].items()}
-    title = f"{report['dataset']}, {report['n']} facts, seed {report['seed']}"
+    title = _title(report)
     return [_forgetting(matrices, title, folder / "forgetting.png"), _lag(matrices, title, folder / "lag.png")]
+
+
+def capacity(report: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write `capacity.png`: recall of all facts told so far by their number, with its interval. Returns the file."""
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name, one in report["methods"].items():
+        points = [point for point in one["points"] if point["recall"] is not None]
+        facts = [point["facts"] for point in points]
+        (line,) = axis.plot(facts, [point["recall"] for point in points], marker=".", label=name)
+        low, high = zip(*(point["intervals"]["recall"] for point in points), strict=True)
+        axis.fill_between(facts, low, high, alpha=0.15, color=line.get_color())
+    axis.set(title=_title(report), xlabel="facts told", ylabel="recall of all of them", ylim=(-0.02, 1.02))
+    axis.legend()
+    return [_save(figure, folder / "capacity.png")]
+
+
+def _title(report: Mapping[str, Any]) -> str:
+    return f"{report['dataset']}, {report['n']} facts, seed {report['seed']}"
 
 
 def _forgetting(matrices: Mapping[str, Matrix], title: str, path: Path) -> Path:

@@ -12,26 +12,28 @@ class OtherRun(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Besides:
+    """What was answered besides the facts, each in the order of its questions; `kl` in nats a token."""
+
+    controls: list[str]
+    never_told: list[str]
+    unrelated: list[str]
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """One fact told, `fact` its place in the stream from 0. `outcome`: what became of it, in the method's words.
 
-    `answers`: of each fact asked after it, the answers to its graded probes, in their order.
+    `answers`: of each fact asked after it, the answers to its graded probes, in their order. `besides`: None where
+    it was not asked.
     """
 
     fact: int
     seconds: float
     outcome: str
     answers: dict[int, list[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Answered after the last fact, each in the order of its questions; `kl` in nats a token."""
-
-    controls: list[str]
-    never_told: list[str]
-    unrelated: list[str]
-    kl: float
+    besides: Besides | None = None
 
 
 class Records:
@@ -49,14 +51,14 @@ class Records:
             self._facts.write_text(complete + "\n" if complete else "", encoding="utf-8")
         return [_told(json.loads(line)) for line in complete.splitlines()]
 
-    def ended(self) -> Ended | None:
-        return Ended(**json.loads(self._end.read_text(encoding="utf-8"))) if self._end.exists() else None
+    def ended(self) -> Besides | None:
+        return Besides(**json.loads(self._end.read_text(encoding="utf-8"))) if self._end.exists() else None
 
     def add(self, told: Told) -> None:
         with self._facts.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(told), ensure_ascii=False) + "\n")
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: Besides) -> None:
         temporary = self._end.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(ended), ensure_ascii=False), encoding="utf-8")
         temporary.replace(self._end)
@@ -69,7 +71,7 @@ class Records:
 def claim(folder: Path, what: Mapping[str, Any]) -> None:
     """Write down what the folder's evaluation measures. Raises OtherRun if it measures something else already."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "stream.json"
+    path = folder / "evaluation.json"
     if not path.exists():
         path.write_text(json.dumps(what, indent=2) + "\n", encoding="utf-8")
         return
@@ -80,4 +82,6 @@ def claim(folder: Path, what: Mapping[str, Any]) -> None:
 
 
 def _told(fields: dict[str, Any]) -> Told:
-    return Told(**{**fields, "answers": {int(fact): answers for fact, answers in fields["answers"].items()}})
+    answers = {int(fact): answers for fact, answers in fields["answers"].items()}
+    besides = fields["besides"] and Besides(**fields["besides"])
+    return Told(**{**fields, "answers": answers, "besides": besides})

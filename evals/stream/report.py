@@ -1,23 +1,24 @@
-"""Make the figures of a method from its records, and tables from figures. Pure: no model, no I/O."""
+"""Make the figures of a method from its records, and columns for a table of them. Pure: no model, no I/O."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from engram.grading import is_right, recalls
 from evals.stream import metrics
 from evals.stream.datasets import Item, Kind
 from evals.stream.metrics import Matrix, mean, share_right
-from evals.stream.records import Ended, Told
+from evals.stream.records import Besides, Told
 from evals.stream.reference import BaseAnswers, Questions, known_controls
+from evals.stream.tables import HELD, Column, Unit
 
 Json = dict[str, Any]
 
-LEAK = "not measured: it needs a second space, and a method in this process has one"
+LEAK = "not measured: a stream has one space; `engram eval leak` has three"
 
 
 def figures(
-    items: Sequence[Item], told: Sequence[Told], ended: Ended, questions: Questions, base: BaseAnswers, *, seed: int
+    items: Sequence[Item], told: Sequence[Told], ended: Besides, questions: Questions, base: BaseAnswers, *, seed: int
 ) -> Json:
     """A method's figures. Shares are 0 to 1, `kl` in nats a token, null where nothing was asked.
 
@@ -27,16 +28,11 @@ def figures(
     matrix = recall_matrix(items, told)
     immediate = [_certain(matrix[fact][fact]) for fact in range(len(items))]
     final = [_certain(recall) for recall in matrix[-1]]
-    known = known_controls(questions, base)
-    lost = [i for i in known if not is_right(ended.controls[i], questions.controls[i][1])]
-    recalled = false_recalls(items, ended, base)
     return {
         "immediate": mean(immediate),
         "final": mean(final),
         "kept": metrics.kept(immediate, final),
-        "control": 1 - len(lost) / len(known) if known else None,
-        "kl": ended.kl if math.isfinite(ended.kl) else None,
-        "false_recall": len(recalled) / len(questions.never_told) if questions.never_told else None,
+        **held(items, ended, questions, base),
         "leak": None,
         "seconds_per_fact": mean([one.seconds for one in told]),
         **_edits(items, told, ended, base),
@@ -48,10 +44,28 @@ def figures(
         "details": {
             "leak": LEAK,
             "facts": [_fact(item, one, told[-1]) for item, one in zip(items, told, strict=True)],
-            "controls_known": len(known),
-            "controls_lost": [f"{questions.controls[i][0]} -> {ended.controls[i]}" for i in lost],
-            "false_recalls": [f"{questions.never_told[i]} -> {ended.never_told[i]}" for i in recalled],
+            **held_details(items, ended, questions, base),
         },
+    }
+
+
+def held(items: Sequence[Item], said: Besides, questions: Questions, base: BaseAnswers) -> Json:
+    """Shares of controls kept, of those the base knows, and of false recall of `items`, all told so far; the KL."""
+    known, asked = known_controls(questions, base), questions.never_told
+    return {
+        "control": 1 - len(_lost(said, questions, base)) / len(known) if known else None,
+        "kl": said.kl if math.isfinite(said.kl) else None,
+        "false_recall": len(_false_recalls(items, said, base)) / len(asked) if asked else None,
+    }
+
+
+def held_details(items: Sequence[Item], said: Besides, questions: Questions, base: BaseAnswers) -> Json:
+    """Every question and answer that counts against a method in `held`."""
+    lost, recalled = _lost(said, questions, base), _false_recalls(items, said, base)
+    return {
+        "controls_known": len(known_controls(questions, base)),
+        "controls_lost": [f"{questions.controls[i][0]} -> {said.controls[i]}" for i in lost],
+        "false_recalls": [f"{questions.never_told[i]} -> {said.never_told[i]}" for i in recalled],
     }
 
 
@@ -66,57 +80,30 @@ def recall_matrix(items: Sequence[Item], told: Sequence[Told]) -> Matrix:
     ]
 
 
-def false_recalls(items: Sequence[Item], ended: Ended, base: BaseAnswers) -> list[int]:
-    """Which never-told questions were answered with something of the stream."""
+def _lost(said: Besides, questions: Questions, base: BaseAnswers) -> list[int]:
+    """Which controls the base answers right and the method does not."""
+    return [i for i in known_controls(questions, base) if not is_right(said.controls[i], questions.controls[i][1])]
+
+
+def _false_recalls(items: Sequence[Item], said: Besides, base: BaseAnswers) -> list[int]:
+    """Which never-told questions were answered with something that was told."""
     told = metrics.golds(items)
-    pairs = enumerate(zip(ended.never_told, base.never_told, strict=True))
+    pairs = enumerate(zip(said.never_told, base.never_told, strict=True))
     return [i for i, (answer, base_answer) in pairs if recalls(answer, base_answer, told)]
 
 
-def markdown(report: Mapping[str, Any]) -> str:
-    """The figures of all methods as a table, with a line that says what was run."""
-    header, *rows = table(report)
-    lines = [
-        f"`engram eval stream --dataset {report['dataset']} --n {report['n']} --seed {report['seed']}`, "
-        f"{report['base']}: 95 % intervals over facts; leak not measured.",
-        "",
-        *(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def table(report: Mapping[str, Any]) -> list[list[str]]:
-    """A header, then a row for each method; only figures that some method has."""
-    columns = [column for column in _COLUMNS if any(column[0] in one for one in report["methods"].values())]
-    rows = [[name, *(cell(one, key, kind) for key, _, kind in columns)] for name, one in report["methods"].items()]
-    return [["method", *(title for _, title, _ in columns)], *rows]
-
-
-def cell(one: Json, key: str, kind: str) -> str:
-    """One figure as text: a share with its interval, nats or seconds."""
-    value = one.get(key)
-    if value is None:
-        return "–"
-    if kind == "share":
-        interval = one["intervals"].get(key)
-        return f"{value:.2f} ({interval[0]:.2f}–{interval[1]:.2f})" if interval else f"{value:.2f}"
-    return f"{value:.3f}" if kind == "nats" else f"{value:.1f}"
-
-
-_COLUMNS = (
-    ("immediate", "immediate", "share"),
-    ("final", "final", "share"),
-    ("kept", "kept", "share"),
-    ("rephrased", "rephrased", "share"),
-    ("unrelated", "unrelated unchanged", "share"),
-    ("control", "controls kept", "share"),
-    ("kl", "KL, nats a token", "nats"),
-    ("false_recall", "false recall", "share"),
-    ("seconds_per_fact", "seconds a fact", "seconds"),
+COLUMNS = (
+    Column("immediate", "immediate"),
+    Column("final", "final"),
+    Column("kept", "kept"),
+    Column("rephrased", "rephrased"),
+    Column("unrelated", "unrelated unchanged"),
+    *HELD,
+    Column("seconds_per_fact", "seconds a fact", Unit.SECONDS),
 )
 
 
-def _edits(items: Sequence[Item], told: Sequence[Told], ended: Ended, base: BaseAnswers) -> Json:
+def _edits(items: Sequence[Item], told: Sequence[Told], ended: Besides, base: BaseAnswers) -> Json:
     """What sets of edits ask besides: rephrased questions after the last fact, and unrelated ones."""
     found: Json = {}
     last = told[-1].answers

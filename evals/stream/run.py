@@ -8,16 +8,19 @@ from evals.stream.datasets import Item
 from evals.stream.methods.last_third import LastThird
 from evals.stream.methods.product import Product
 from evals.stream.methods.protocol import Method, Question
+from evals.stream.methods.retrieval import Retrieval
 from evals.stream.methods.seal import Seal
 from evals.stream.methods.untrained import Base, InContext
 from evals.stream.model import Setup
-from evals.stream.records import Ended, Records, Told
+from evals.stream.plan import Plan
+from evals.stream.records import Besides, Records, Told
 from evals.stream.reference import Reference
 
 METHODS: dict[str, Callable[[Setup, Path], Method]] = {
     "engram": lambda setup, folder: Product(setup, folder / "home"),
     "base": lambda setup, folder: Base(setup),
     "in-context": lambda setup, folder: InContext(setup),
+    "retrieval": lambda setup, folder: Retrieval(setup, folder / "statements.jsonl"),
     "seal": lambda setup, folder: Seal(setup),
     "last-third": lambda setup, folder: LastThird(setup),
 }
@@ -25,14 +28,13 @@ METHODS: dict[str, Callable[[Setup, Path], Method]] = {
 
 def run_method(
     open_method: Callable[[], Method],
-    items: Sequence[Item],
+    plan: Plan,
     reference: Reference,
     records: Records,
     *,
-    asked_after: Sequence[int],
     on_fact: Callable[[Told], None] = lambda told: None,
-) -> tuple[list[Told], Ended]:
-    """Tell all facts that are not on record, and ask. `asked_after`: numbers of facts told after which all are asked.
+) -> tuple[list[Told], Besides]:
+    """Tell all facts that are not on record, and ask. Returns what each fact led to, and what was asked at the end.
 
     `on_fact` is called for each fact, also for those on record.
     """
@@ -48,35 +50,41 @@ def run_method(
             told = []
         for one in told:
             on_fact(one)
-        for fact in range(len(told), len(items)):
-            whom = range(fact + 1) if fact + 1 in asked_after else [fact]
-            one = tell(method, items, fact, ask_about=whom)
+        for fact in range(len(told), len(plan.items)):
+            one = tell(method, plan, fact, reference)
             records.add(one)
             told.append(one)
             on_fact(one)
-        ended = ask_what_must_not_change(method, items, reference)
+        ended = ask_besides(method, plan.items, reference)
     finally:
         method.close()
     records.end(ended)
     return told, ended
 
 
-def tell(method: Method, items: Sequence[Item], fact: int, *, ask_about: Sequence[int]) -> Told:
-    """Tell one fact, then ask the graded probes of some, in one batch."""
+def tell(method: Method, plan: Plan, fact: int, reference: Reference) -> Told:
+    """Tell one fact, then ask what is planned for after it."""
+    item = plan.items[fact]
     started = time.monotonic()
-    method.tell(items[fact].statement, items[fact])
+    method.tell(item.statement, item)
     seconds = time.monotonic() - started
-    questions = [[Question(p.question, items[i].statement) for p in items[i].graded] for i in ask_about]
+    said = ask_about(method, plan.items, plan.asked[fact])
+    besides = ask_besides(method, plan.items, reference) if fact in plan.besides_after else None
+    return Told(fact, seconds, method.outcome, said, besides)
+
+
+def ask_about(method: Method, items: Sequence[Item], which: Sequence[int]) -> dict[int, list[str]]:
+    """The answers to the graded probes of some items, asked in one batch."""
+    questions = [[Question(probe.question, items[i].statement) for probe in items[i].graded] for i in which]
     answers = iter(method.answer([question for own in questions for question in own]))
-    said = {i: [next(answers) for _ in own] for i, own in zip(ask_about, questions, strict=True)}
-    return Told(fact, seconds, method.outcome, said)
+    return {i: [next(answers) for _ in own] for i, own in zip(which, questions, strict=True)}
 
 
-def ask_what_must_not_change(method: Method, items: Sequence[Item], reference: Reference) -> Ended:
+def ask_besides(method: Method, items: Sequence[Item], reference: Reference) -> Besides:
     """Controls, what was never told and unrelated questions, in the batches in which the base was asked them."""
     questions = reference.questions
     unrelated = [Question(probe.question, item.statement) for item in items for probe in item.unrelated]
-    return Ended(
+    return Besides(
         controls=method.answer([Question(question) for question, _ in questions.controls]),
         never_told=method.answer([Question(question) for question in questions.never_told]),
         unrelated=method.answer(unrelated),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engram.similarity import content_words, is_near_copy, same_words
+from engram.similarity import content_terms, content_words, is_near_copy, same_words
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,7 @@ def test_same_words_ignores_case_and_punctuation_but_not_order() -> None:
 def test_content_words_are_what_is_left_of_a_question_in_singular() -> None:
     assert content_words("Can you tell me what my dogs are called?") == {"dog", "called"}
     assert content_words("What is it?") == frozenset()
+
+
+def test_content_terms_stand_as_often_as_they_were_said() -> None:
+    assert content_terms("My dogs chase dogs.") == ["dog", "chase", "dog"]

@@ -37,5 +37,9 @@ class InContext(Base):
     outcome = "in the prompt"
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
-        prompts = [f"{each.about}\n{each.text}" if each.about else each.text for each in questions]
-        return self.setup.answer(prompts, None)
+        return self.setup.answer([behind(each.about, each.text) for each in questions], None)
+
+
+def behind(statement: str | None, question: str) -> str:
+    """The prompt that puts a statement before a question, or the bare question."""
+    return f"{statement}\n{question}" if statement else question

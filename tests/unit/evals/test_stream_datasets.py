@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from evals.stream.datasets import Dataset, DatasetError, Item, Kind, Probe, draw, plain_sentence, read
+from evals.stream.datasets import Dataset, Item, Kind, Probe, draw, plain_sentence, read
+from evals.stream.rows import DatasetError
 from evals.told_once import FACTS
 
 TOLD_ONCE = {

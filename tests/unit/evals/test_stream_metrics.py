@@ -5,9 +5,10 @@ import pytest
 from engram.grading import recalls
 from evals.stream import metrics
 from evals.stream.datasets import Item, Kind, Probe
-from evals.stream.records import Ended, Told
+from evals.stream.records import Besides, Told
 from evals.stream.reference import BaseAnswers
-from evals.stream.report import figures, markdown
+from evals.stream.report import COLUMNS, figures
+from evals.stream.tables import Column, Unit, cell, lay_out, markdown
 from tests.unit.evals.stream_fixtures import ITEMS, QUESTIONS
 
 BASE = BaseAnswers(controls=("Paris.", "It is 5."), never_told=("I have no idea.",), unrelated=("By Shakespeare.",))
@@ -15,7 +16,7 @@ TOLD = [
     Told(0, 2.0, "live", {0: ["Your cat.", "It is Biscuit."]}),
     Told(1, 4.0, "live", {0: ["A dog.", "Biscuit"], 1: ["Bergen", "Oslo"]}),
 ]
-ENDED = Ended(controls=["Bergen.", "4"], never_told=["He is called Biscuit."], unrelated=["by shakespeare"], kl=0.125)
+ENDED = Besides(controls=["Bergen.", "4"], never_told=["He is called Biscuit."], unrelated=["by shakespeare"], kl=0.125)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_set_without_edits_has_no_figures_of_edits_and_a_broken_model_no_kl() ->
     items = [Item("I live in Bergen.", (Probe("Where do I live?", ("Bergen",)),))]
     told = [Told(0, 1.0, "", {0: ["Oslo"]})]
     base = BaseAnswers(BASE.controls, BASE.never_told, ())
-    ended = Ended(ENDED.controls, ENDED.never_told, [], kl=float("nan"))
+    ended = Besides(ENDED.controls, ENDED.never_told, [], kl=float("nan"))
     found = figures(items, told, ended, QUESTIONS, base, seed=0)
     assert not {"rephrased", "unrelated"} & set(found)
     assert found["kl"] is found["kept"] is None
@@ -123,12 +124,29 @@ def test_share_right_counts_one_kind_only() -> None:
 def test_markdown_has_a_row_a_method_and_leaves_out_what_no_method_has() -> None:
     found = figures(ITEMS, TOLD, ENDED, QUESTIONS, BASE, seed=0)
     without = {key: value for key, value in found.items() if key not in ("rephrased", "unrelated")}
-    report = {"dataset": "zsre", "n": 2, "seed": 0, "base": "tiny", "methods": {"engram": found, "base": without}}
-    lines = markdown(report).splitlines()
+    report = {"eval": "stream", "dataset": "zsre", "n": 2, "seed": 0, "base": "tiny"}
+    rows = lay_out("method", COLUMNS, [("engram", found), ("base", without)])
+    lines = markdown(report, rows, note="as it is.").splitlines()
+    assert lines[0] == "`engram eval stream --dataset zsre --n 2 --seed 0`, tiny: as it is."
     assert lines[2].startswith("| method | immediate | final | kept | rephrased | unrelated unchanged |")
     assert lines[4] == (
         "| engram | 0.75 (0.50–1.00) | 0.25 (0.00–0.50) | 0.33 | 1.00 | 1.00 | 0.00 | 0.125 | 1.00 | 3.0 |"
     )
     assert lines[5].startswith("| base | 0.75 (0.50–1.00) | 0.25 (0.00–0.50) | 0.33 | – | – | 0.00 |")
-    alone = markdown({**report, "methods": {"base": without}})
-    assert "rephrased" not in alone
+    assert "rephrased" not in lay_out("method", COLUMNS, [("base", without)])[0]
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "text"),
+    [
+        (Unit.SHARE, 0.5, "0.50"),
+        (Unit.POINTS, -2.5, "-2.5"),
+        (Unit.NATS, 0.0125, "0.013"),
+        (Unit.SECONDS, 61.25, "61.2"),
+        (Unit.COUNT, 40, "40"),
+        (Unit.TEXT, "yes", "yes"),
+        (Unit.SHARE, None, "–"),
+    ],
+)
+def test_figure_is_shown_in_its_unit(unit: Unit, value: object, text: str) -> None:
+    assert cell({"figure": value}, Column("figure", "Figure", unit)) == text

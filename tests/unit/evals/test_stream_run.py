@@ -9,15 +9,17 @@ from typing import Any, cast
 import pytest
 import typer
 
-from evals.stream import command, plots
+from evals.stream import command, measure, plots, report, session
 from evals.stream.datasets import Item, Probe
-from evals.stream.records import OtherRun, Records, Told, claim
+from evals.stream.model import Setup
+from evals.stream.plan import own_and_all
+from evals.stream.records import Besides, OtherRun, Records, Told, claim
 from evals.stream.reference import Questions, Reference, load_questions
 from evals.stream.run import METHODS, run_method
-from tests.unit.evals.stream_fixtures import ITEMS, QUESTIONS, Scripted, judge_all_learned, tiny_setup
-from worker import pipeline
+from tests.unit.evals.stream_fixtures import ITEMS, Scripted, tiny_setup
 
 FOUR = tuple(Item(f"fact {i}", (Probe(f"question {i}", (f"answer {i}",)),)) for i in range(4))
+PLAN = own_and_all(FOUR, (4,))
 RIGHT = {f"question {i}": f"answer {i}" for i in range(4)}
 NOTHING = Questions((("control?", ("yes",)),), ("never?",), (), ())
 
@@ -26,9 +28,17 @@ def _reference(questions: Questions = NOTHING) -> Reference:
     return cast(Reference, SimpleNamespace(questions=questions, kl=lambda weights: 0.0))
 
 
+def test_what_must_not_change_is_asked_where_that_is_planned_and_kept_on_disk(tmp_path: Path) -> None:
+    plan = replace(PLAN, besides_after=frozenset({1}))
+    told, _ = run_method(lambda: Scripted(RIGHT), plan, _reference(), Records(tmp_path))
+    besides = Besides(["I do not know."], ["I do not know."], [], kl=0.0)
+    assert [one.besides for one in told] == [None, besides, None, None]
+    assert Records(tmp_path).told() == told
+
+
 def test_own_probes_are_asked_after_each_fact_and_all_at_checkpoints(tmp_path: Path) -> None:
     method = Scripted(RIGHT)
-    told, ended = run_method(lambda: method, FOUR, _reference(), Records(tmp_path), asked_after=(2, 4))
+    told, ended = run_method(lambda: method, own_and_all(FOUR, (2, 4)), _reference(), Records(tmp_path))
     assert method.told == [item.statement for item in FOUR]
     assert [sorted(one.answers) for one in told] == [[0], [0, 1], [2], [0, 1, 2, 3]]
     assert [one.outcome for one in told] == ["told 1", "told 2", "told 3", "told 4"]
@@ -38,14 +48,13 @@ def test_own_probes_are_asked_after_each_fact_and_all_at_checkpoints(tmp_path: P
 
 
 def test_finished_method_is_read_from_disk_and_not_opened(tmp_path: Path) -> None:
-    first = run_method(lambda: Scripted(RIGHT), FOUR, _reference(), Records(tmp_path), asked_after=(4,))
+    first = run_method(lambda: Scripted(RIGHT), PLAN, _reference(), Records(tmp_path))
     seen: list[int] = []
     again = run_method(
         lambda: pytest.fail("it was opened"),
-        FOUR,
+        PLAN,
         _reference(),
         Records(tmp_path),
-        asked_after=(4,),
         on_fact=lambda told: seen.append(told.fact),
     )
     assert again == first
@@ -58,11 +67,11 @@ def test_interrupted_method_goes_on_if_it_can_and_else_starts_again(
 ) -> None:
     dying = Scripted(RIGHT, can_resume=can_resume, dies_at=2)
     with pytest.raises(KeyboardInterrupt):
-        run_method(lambda: dying, FOUR, _reference(), Records(tmp_path), asked_after=(4,))
+        run_method(lambda: dying, PLAN, _reference(), Records(tmp_path))
     assert dying.closed
     assert [one.fact for one in Records(tmp_path).told()] == [0, 1]
     method = Scripted(RIGHT, can_resume=can_resume)
-    told, _ = run_method(lambda: method, FOUR, _reference(), Records(tmp_path), asked_after=(4,))
+    told, _ = run_method(lambda: method, PLAN, _reference(), Records(tmp_path))
     assert method.told == (told_again or [item.statement for item in FOUR])
     assert [one.fact for one in told] == [one.fact for one in Records(tmp_path).told()] == [0, 1, 2, 3]
 
@@ -91,49 +100,43 @@ def test_shipped_questions_are_all_loaded() -> None:
     assert questions.unrelated == ("Who wrote Hamlet?",)
 
 
-@pytest.fixture
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few questions besides the facts, one step of training, and an examination that the tiny base passes."""
-    monkeypatch.setattr(
-        command, "load_questions", lambda items: replace(QUESTIONS, unrelated=load_questions(items).unrelated)
+def _stream(setup: Setup, folder: Path) -> dict[str, Any]:
+    return measure.measure(
+        setup,
+        own_and_all(ITEMS, (1, 2)),
+        list(METHODS),
+        folder,
+        lambda told, ended, asked: report.figures(ITEMS, told, ended, asked.questions, asked.base, seed=0),
     )
-    monkeypatch.setattr(pipeline, "EPOCHS", 0.1)
-    monkeypatch.setattr(pipeline, "examine", judge_all_learned)
 
 
 @pytest.mark.usefixtures("_small")
 def test_all_methods_go_through_a_stream_of_two_facts(tmp_path: Path) -> None:
     setup = tiny_setup(tmp_path)
-    results = command.measure(setup, ITEMS, list(METHODS), tmp_path / "run", asked_after=(1, 2))
-    assert list(results) == ["engram", "base", "in-context", "seal", "last-third"]
+    results = _stream(setup, tmp_path / "run")
+    assert list(results) == ["engram", "base", "in-context", "retrieval", "seal", "last-third"]
     for found in results.values():
         (first,), (again, second) = [recall for recall in found["matrix"][0] if recall is not None], found["matrix"][1]
         assert all(0 <= recall <= 1 for recall in (first, again, second))
         assert found["leak"] is None
         assert found["seconds_per_fact"] >= 0
         assert 0 <= found["unrelated"] <= 1
-    assert results["base"]["kl"] == results["in-context"]["kl"] == 0.0
+    assert results["base"]["kl"] == results["in-context"]["kl"] == results["retrieval"]["kl"] == 0.0
     assert results["base"]["unrelated"] == 1.0
     assert all(results[name]["kl"] > 0 for name in ("engram", "seal", "last-third"))
     assert [fact["outcome"] for fact in results["engram"]["details"]["facts"]] == ["live, v1", "live, v2"]
     json.dumps(results, allow_nan=False)
-    assert command.measure(setup, ITEMS, list(METHODS), tmp_path / "run", asked_after=(1, 2)) == results
+    assert _stream(setup, tmp_path / "run") == results
 
 
 @pytest.mark.usefixtures("_small")
 def test_command_writes_figures_and_table_and_says_why_there_are_no_plots(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    told_once_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [
-        {"statement": item.statement, "probes": [{"question": p.question, "answer": p.answers[0]} for p in item.graded]}
-        for item in ITEMS
-    ]
-    path = tmp_path / "set.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
-    monkeypatch.setattr(command, "open_setup", lambda settings, items: tiny_setup(tmp_path))
+    monkeypatch.setattr(session, "open_setup", lambda settings, items: tiny_setup(tmp_path))
     monkeypatch.setattr(plots, "is_available", lambda: False)
     command.stream_command(
-        path=path,
+        path=told_once_file,
         n=2,
         methods="base, in-context",
         json_path=tmp_path / "out.json",
@@ -164,6 +167,6 @@ def test_plots_are_drawn_where_matplotlib_is_installed(tmp_path: Path) -> None:
         "seed": 0,
         "methods": {"engram": {"matrix": matrix}, "base": {"matrix": matrix}},
     }
-    files = plots.draw(report, tmp_path / "plots")
+    files = plots.stream(report, tmp_path)
     assert [file.name for file in files] == ["forgetting.png", "lag.png"]
     assert all(file.stat().st_size > 1000 for file in files)
