@@ -20,6 +20,7 @@ from evals.gate import run as gate_run
 from evals.gate.build import Options as GateOptions
 from evals.product import engram_at
 from evals.stream.command import stream_command
+from evals.update.command import update_command
 
 app = typer.Typer(help="Measure Engram through its API.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -113,6 +114,7 @@ def gate_command(
 
 
 app.command("stream")(stream_command)
+app.command("update")(update_command)
 app.command("capacity")(capacity_command)
 
 

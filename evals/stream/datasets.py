@@ -100,9 +100,9 @@ def _wikidyk(row: Row) -> Item:
     return Item(plain_sentence(row.text("fact")), (Probe(row.text("input"), (row.text("output"),)),))
 
 
-def _zsre(row: Row) -> Item:
+def zsre_item(row: Row, answer_key: str) -> Item:
     """The edit of De Cao et al. 2021: the question itself, its paraphrase, and a question of another subject."""
-    question, answer = row.text("src"), (row.text("alt"),)
+    question, answer = row.text("src"), (row.text(answer_key),)
     other = row.text("loc").removeprefix("nq question:").strip()
     probes = (
         Probe(question, answer),
@@ -112,10 +112,10 @@ def _zsre(row: Row) -> Item:
     return Item(_with_stop(f"{question} {answer[0]}"), probes)
 
 
-def _counterfact(row: Row) -> Item:
+def counterfact_item(row: Row, answer_key: str) -> Item:
     """Prompts are beginnings of sentences (Meng et al. 2022). Some of those given as rephrased ask for what follows
     from the edit, and no answer to them can hold its words: what counts as rephrased here is a lower bound."""
-    prompt, answer = row.text("prompt"), (row.text("target_new"),)
+    prompt, answer = row.text("prompt"), (row.text(answer_key),)
     probes = (
         Probe(prompt, answer),
         Probe(row.text("rephrase_prompt"), answer, Kind.REPHRASED),
@@ -133,7 +133,7 @@ def _squad(row: Row) -> Item:
 _READERS: dict[Dataset, Callable[[Row], Item]] = {
     Dataset.TOLD_ONCE: _told_once,
     Dataset.WIKIDYK: _wikidyk,
-    Dataset.ZSRE: _zsre,
-    Dataset.COUNTERFACT: _counterfact,
+    Dataset.ZSRE: lambda row: zsre_item(row, "alt"),
+    Dataset.COUNTERFACT: lambda row: counterfact_item(row, "target_new"),
     Dataset.SQUAD: _squad,
 }

@@ -35,7 +35,7 @@ def figures(
         **held(items, ended, questions, base),
         "leak": None,
         "seconds_per_fact": mean([one.seconds for one in told]),
-        **_edits(items, told, ended, base),
+        **edits([(item, told[-1].answers[fact]) for fact, item in enumerate(items)], ended, base),
         "matrix": matrix,
         "intervals": {
             "immediate": metrics.bootstrap(immediate, seed=seed),
@@ -103,11 +103,13 @@ COLUMNS = (
 )
 
 
-def _edits(items: Sequence[Item], told: Sequence[Told], ended: Besides, base: BaseAnswers) -> Json:
-    """What sets of edits ask besides: rephrased questions after the last fact, and unrelated ones."""
+def edits(last: Sequence[tuple[Item, Sequence[str]]], ended: Besides, base: BaseAnswers) -> Json:
+    """What sets of edits ask besides: rephrased questions after the last fact, and unrelated ones.
+
+    `last`: each item with the answers to its graded probes then.
+    """
     found: Json = {}
-    last = told[-1].answers
-    rephrased = [share_right(item.graded, last[fact], Kind.REPHRASED) for fact, item in enumerate(items)]
+    rephrased = [share_right(item.graded, answers, Kind.REPHRASED) for item, answers in last]
     if asked := [share for share in rephrased if share is not None]:
         found["rephrased"] = mean(asked)
     if base.unrelated:

@@ -33,6 +33,10 @@ class Row:
             raise DatasetError(f"{key!r} is not a list of texts: {value!r}")
         return value
 
+    def row(self, key: str) -> "Row":
+        """Empty where the field is not given."""
+        return Row(self.fields.get(key, {}))
+
     def rows(self, key: str) -> list["Row"]:
         value = self._get(key)
         if not isinstance(value, list) or not value:

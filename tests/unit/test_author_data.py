@@ -57,6 +57,21 @@ def _told_once() -> list[dict[str, Any]]:
     return _rows(EVALUATION, "told_once.jsonl")
 
 
+def _updates() -> list[dict[str, Any]]:
+    return _rows(EVALUATION, "updates.jsonl")
+
+
+def _evaluated_statements() -> dict[str, str]:
+    """Every statement that an evaluation tells, with its row."""
+    told = {row["statement"]: row["id"] for row in _told_once()}
+    return told | {row[when]: f"{row['id']} {when}" for row in _updates() for when in ("before", "after")}
+
+
+def _update_golds(probe: dict[str, Any]) -> list[str]:
+    aliases = probe.get("aliases", {})
+    return [gold for when in ("before", "after") for gold in (probe[when], *aliases.get(when, []))]
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:['’.:,][^\W_]+)*", text.lower())
 
@@ -208,6 +223,34 @@ def test_no_probe_of_the_evaluation_holds_its_answer() -> None:
             assert not any(_holds(probe["question"], gold) for gold in golds), (row["id"], probe)
 
 
+def test_there_are_thirty_updates_whose_two_statements_hold_one_answer_each() -> None:
+    rows = _updates()
+    assert len(rows) == len({row["id"] for row in rows}) == 30
+    assert len(_evaluated_statements()) == 2 * 30 + 40
+    for row in rows:
+        assert set(row) == {"id", "before", "after", "probes", "at"}, row["at"]
+        assert len(row["probes"]) >= 2, row["at"]
+        for probe in row["probes"]:
+            assert _holds(row["before"], probe["before"]), (row["at"], probe)
+            assert _holds(row["after"], probe["after"]), (row["at"], probe)
+            assert not _holds(row["after"], probe["before"]), (row["at"], probe)
+
+
+def test_no_probe_of_an_update_holds_an_answer_or_nearly_copies_a_statement() -> None:
+    for row in _updates():
+        for probe in row["probes"]:
+            assert not any(_holds(probe["question"], gold) for gold in _update_golds(probe)), (row["at"], probe)
+            assert not any(is_near_copy(probe["question"], row[when], threshold=0.5) for when in ("before", "after"))
+
+
+def test_no_value_of_an_update_is_told_elsewhere_in_the_evaluations_or_answers_a_control() -> None:
+    texts = [row["message"] for row in _told_once() + _rows(EVALUATION, "chatter.jsonl")]
+    texts += [row["answer"] for row in _rows(EVALUATION, "controls.jsonl")]
+    values = {gold for row in _updates() for probe in row["probes"] for gold in _update_golds(probe)}
+    values = {value for value in values if value.lower().removesuffix("s") not in DAYS_AND_MONTHS}
+    assert [(value, text) for value in values for text in texts if _holds(text, value)] == []
+
+
 @pytest.mark.parametrize(("name", "key", "least"), [("chatter", "message", 100), ("controls", "question", 50)])
 def test_the_other_evaluation_sets_are_large_enough_and_hold_nothing_twice(name: str, key: str, least: int) -> None:
     texts = [row[key] for row in _rows(EVALUATION, f"{name}.jsonl")]
@@ -228,7 +271,8 @@ def _evaluation_values() -> frozenset[str]:
     """Names and values that the evaluation asks for."""
     values = {value for row in _told_once() for value in row["required"]}
     values |= {gold for row in _told_once() for probe in row["probes"] for gold in (probe["answer"], *probe["aliases"])}
-    return frozenset(value for value in values if value.lower() not in DAYS_AND_MONTHS)
+    values |= {gold for row in _updates() for probe in row["probes"] for gold in _update_golds(probe)}
+    return frozenset(value for value in values if value.lower().removesuffix("s") not in DAYS_AND_MONTHS)
 
 
 def test_no_name_or_value_of_the_evaluation_occurs_in_training() -> None:
@@ -248,7 +292,7 @@ def _all_text(fact: dict[str, Any]) -> str:
 
 def test_no_sentence_frame_is_shared_or_nearly_so() -> None:
     values = list(_evaluation_values())
-    evaluated = {_frame(row["statement"], values): row["id"] for row in _told_once()}
+    evaluated = {_frame(statement, values): name for statement, name in _evaluated_statements().items()}
     trained = [(at, _frame(fact["quote"], [d["answer"] for d in fact["details"]])) for at, _, fact in _facts()]
     trained += [(at, _frame(quote, [])) for at, _, quote in _quoted()]
     shared = []
@@ -265,7 +309,8 @@ def test_two_statements_that_differ_in_their_names_only_have_one_frame() -> None
 
 
 def test_no_run_of_six_words_is_shared() -> None:
-    evaluated = {run: row["id"] for row in _told_once() for run in _runs(row["statement"], SHARED_RUN_WORDS)}
+    statements = _evaluated_statements().items()
+    evaluated = {run: name for statement, name in statements for run in _runs(statement, SHARED_RUN_WORDS)}
     shared = [
         (row["at"], evaluated[run], " ".join(run))
         for row in _training() + _rows(TRAINING, "quotes-*.jsonl")
@@ -288,7 +333,8 @@ def test_no_chat_of_the_evaluation_was_trained_on() -> None:
 
 def test_no_evaluation_question_is_nearly_a_training_question() -> None:
     values = list(_evaluation_values())
-    asked = [(row["id"], _frame(probe["question"], values)) for row in _told_once() for probe in row["probes"]]
+    rows = _told_once() + _updates()
+    asked = [(row["id"], _frame(probe["question"], values)) for row in rows for probe in row["probes"]]
     asked += [(row["at"], _frame(row["question"], [])) for row in _rows(EVALUATION, "false_recall.jsonl")]
     trained = {
         _frame(question, [other["answer"] for other in fact["details"]]): at

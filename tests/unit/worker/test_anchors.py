@@ -1,5 +1,6 @@
 """The base's answers to the anchors: kept on disk whole, never mixed up with another base's."""
 
+import calendar
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from engram.similarity import content_words, is_near_copy
 from worker.author.dataset import load_examples
 from worker.training.anchors import ANCHORS_DIR, AnswerCache, is_told, load_prompts
 from worker.training.rows import ChatRows
+
+_DAYS = {day.lower() for day in calendar.day_name}
 
 EVALUATION = Path(__file__).parents[3] / "evals" / "data"
 
@@ -76,7 +79,18 @@ def test_nothing_that_evaluations_ask_is_an_anchor_or_examines_candidates() -> N
     files = ("controls.jsonl", "unrelated_prompts.jsonl", "false_recall.jsonl")
     rows = [json.loads(line) for name in files for line in (EVALUATION / name).read_text().splitlines()]
     theirs = [row.get("question") or row["prompt"] for row in rows]
+    theirs += [probe["question"] for row in _updates() for probe in row["probes"]]
     assert [(mine, other) for mine in ours for other in theirs if is_near_copy(mine, other)] == []
+
+
+def test_no_value_of_an_update_stands_in_an_anchor() -> None:
+    anchors = {file.name: file.read_text().lower() for file in ANCHORS_DIR.glob("*.jsonl")}
+    values = {probe[when].lower() for row in _updates() for probe in row["probes"] for when in ("before", "after")}
+    assert [(name, v) for name, text in anchors.items() for v in values - _DAYS if v in text] == []
+
+
+def _updates() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (EVALUATION / "updates.jsonl").read_text().splitlines()]
 
 
 def test_personal_anchors_include_questions_about_other_users_facts() -> None:
