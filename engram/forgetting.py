@@ -6,6 +6,25 @@ from engram.lifecycle import AdapterStatus, FactStatus, advance_adapter, advance
 from engram.models import Fact, Space
 from engram.repositories import AdapterRepository, ChatRepository, FactRepository
 
+FORGOTTEN_OR_ABOUT_TO_BE = (FactStatus.FORGETTING, FactStatus.FORGOTTEN)
+_NEVER_TAUGHT = (FactStatus.PENDING, FactStatus.REJECTED)
+
+
+def forget(session: Session, space: Space, fact: Fact, *, reason: str) -> bool:
+    """Forget a fact: at once if no weights serve it, else by the worker, which rebuilds without it.
+
+    False where that was asked for before. The space's row must be held.
+    """
+    if fact.status in FORGOTTEN_OR_ABOUT_TO_BE:
+        return False
+    if fact.status in _NEVER_TAUGHT:
+        # A fact rejected by a rollback may still stand in the weights it was rolled back from.
+        erase(session, space, fact, reason=reason)
+    else:
+        advance_fact(fact, to=FactStatus.FORGETTING)
+        fact.reason = reason
+    return True
+
 
 def forget_unserved(session: Session, space: Space) -> None:
     """End the facts being forgotten that neither the live nor the canary weights hold any more."""

@@ -15,6 +15,7 @@ from engram.settings import Settings
 from evals import swaps, told_once
 from evals.capacity.command import capacity_command
 from evals.client import EngramClient
+from evals.forget.command import forget_command
 from evals.gate import report as gate_report
 from evals.gate import run as gate_run
 from evals.gate.build import Options as GateOptions
@@ -115,6 +116,7 @@ def gate_command(
 
 app.command("stream")(stream_command)
 app.command("update")(update_command)
+app.command("forget")(forget_command)
 app.command("capacity")(capacity_command)
 
 

@@ -31,7 +31,7 @@ _WIDEST_OUTCOME = 60
 
 def measure(setup: Setup, plan: Plan, methods: Sequence[str], folder: Path, figures: Figures) -> Json:
     """Run methods one after another, each in its part of `folder`; their figures by name."""
-    reference = Reference(setup, load_questions(plan.items))
+    reference = open_reference(setup, plan.items)
     results: Json = {}
     with bars() as progress:
         for name in methods:
@@ -46,6 +46,11 @@ def measure(setup: Setup, plan: Plan, methods: Sequence[str], folder: Path, figu
             )
             results[name] = figures(told, ended, reference)
     return results
+
+
+def open_reference(setup: Setup, items: Sequence[Item]) -> Reference:
+    """The base's answers to what must not change while the items are told."""
+    return Reference(setup, load_questions(items))
 
 
 def run_shown(

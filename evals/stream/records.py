@@ -52,20 +52,29 @@ class Records:
         return [_told(json.loads(line)) for line in complete.splitlines()]
 
     def ended(self) -> Besides | None:
-        return Besides(**json.loads(self._end.read_text(encoding="utf-8"))) if self._end.exists() else None
+        return Besides(**read_whole(self._end)) if self._end.exists() else None
 
     def add(self, told: Told) -> None:
         with self._facts.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(told), ensure_ascii=False) + "\n")
 
     def end(self, ended: Besides) -> None:
-        temporary = self._end.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(ended), ensure_ascii=False), encoding="utf-8")
-        temporary.replace(self._end)
+        write_whole(self._end, asdict(ended))
 
     def clear(self) -> None:
         self._facts.unlink(missing_ok=True)
         self._end.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, value: Any) -> None:
+    """A JSON file that appears complete or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_whole(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def claim(folder: Path, what: Mapping[str, Any]) -> None:

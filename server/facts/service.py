@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from engram.errors import Conflict, InvalidRequest
-from engram.forgetting import erase
+from engram.forgetting import FORGOTTEN_OR_ABOUT_TO_BE, forget
 from engram.gate import ProbeKind
 from engram.lifecycle import FactStatus, advance_fact
 from engram.models import Fact
@@ -13,9 +13,6 @@ from engram.repositories import FactRepository, OpsRepository, SpaceRepository
 from engram.statements import why_not_a_fact
 from server.auth import Caller
 from server.facts.probe_check import GivenProbe, find_contradiction
-
-_ENDED = (FactStatus.FORGETTING, FactStatus.FORGOTTEN)
-_NEVER_TAUGHT = (FactStatus.PENDING, FactStatus.REJECTED)
 
 
 def add_fact(
@@ -54,15 +51,9 @@ def edit_fact(session: Session, *, caller: Caller, fact_id: str, statement: str 
 def delete_fact(session: Session, *, caller: Caller, fact_id: str) -> Fact:
     """Forget a fact: at once if no weights serve it, else by the worker, which rebuilds without it."""
     fact = _locked(session, caller, fact_id)
-    old = fact.status
-    if old in _ENDED:
-        return fact
-    if old in _NEVER_TAUGHT:
-        _erase(session, caller, fact)
-    else:
-        advance_fact(fact, to=FactStatus.FORGETTING)
-        fact.reason = f"deleted by {caller.actor}"
-    _record(session, caller, fact, "fact.deleted", old=old)
+    old, space = fact.status, SpaceRepository(session).by_id(fact.space_id)
+    if forget(session, space, fact, reason=f"deleted by {caller.actor}"):
+        _record(session, caller, fact, "fact.deleted", old=old)
     return fact
 
 
@@ -80,7 +71,7 @@ def _locked(session: Session, caller: Caller, fact_id: str) -> Fact:
 
 def _restate(session: Session, caller: Caller, fact: Fact, statement: str) -> Fact:
     facts = FactRepository(session)
-    if fact.status in (*_ENDED, FactStatus.SUPERSEDED):
+    if fact.status in (*FORGOTTEN_OR_ABOUT_TO_BE, FactStatus.SUPERSEDED):
         raise Conflict(f"the fact is {fact.status}; state a new one")
     standing = facts.find_standing(fact.space_id, statement)
     if standing is not None and standing.id != fact.id:
@@ -104,12 +95,6 @@ def _learn_again(session: Session, caller: Caller, fact: Fact) -> None:
     advance_fact(fact, to=FactStatus.PENDING)
     fact.reason, fact.attempts = None, 0
     _record(session, caller, fact, "fact.requeued", old=FactStatus.REJECTED)
-
-
-def _erase(session: Session, caller: Caller, fact: Fact) -> None:
-    # A fact rejected by a rollback may still stand in the weights it was rolled back from.
-    space = SpaceRepository(session).by_id(fact.space_id)
-    erase(session, space, fact, reason=f"deleted by {caller.actor}")
 
 
 def _record(

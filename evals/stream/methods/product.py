@@ -30,12 +30,13 @@ class Product:
 
     What the gate rejects is tried again as in the product. Versions are published to no replica, so no served
     check is asked. Nobody chats meanwhile, so what the worker does in idle time it does within `tell`. Answers
-    come from the live version's file, read back. All state is in `home`: some 10 MB a version.
+    come from the live version's file, read back. All state is in `home`: some 10 MB a version. What is told and asked
+    is one space's; another space of the same Engram is another `Product` at the same `home`.
     """
 
     can_resume = True
 
-    def __init__(self, setup: Setup, home: Path) -> None:
+    def __init__(self, setup: Setup, home: Path, *, space: str = SPACE) -> None:
         self.setup = setup
         self.outcome = ""
         setup.learner.warm_up()
@@ -43,7 +44,7 @@ class Product:
         upgrade(self.settings)
         self.database = Database(self.settings.resolved_database_url)
         with self.database.transaction() as session:
-            self.space_id = SpaceRepository(session).get_or_create(TENANT, SPACE).id
+            self.space_id = SpaceRepository(session).get_or_create(TENANT, space).id
         self.worker = self._open_worker()
         self._read: tuple[int, Weights | None] = (0, None)
 
@@ -94,6 +95,7 @@ class Product:
         pipeline = Pipeline(self.database, self.settings, (), self.setup.author, self.setup.learner)
         recovery.release_orphaned_runs(self.database, only_worker=True, stale_s=self.settings.worker_stale_s)
         recovery.remove_stray_files(self.database, self.settings)
+        recovery.remove_withdrawn_files(self.database)
         doorbell = Doorbell(MemoryHuey("stream", results=False))
         unused_extractor = cast(EngineAuthor, self.setup.author)
         return Worker(self.database, self.settings, doorbell, unused_extractor, pipeline, ())

@@ -8,10 +8,11 @@ import pytest
 import torch
 from sqlalchemy import select
 
-from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus, advance_fact
+from engram.forgetting import forget
+from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus
 from engram.models import Message
 from engram.promotion import make_live
-from engram.repositories import ChatRepository, FactRepository, RunRepository
+from engram.repositories import ChatRepository, FactRepository, RunRepository, SpaceRepository
 from tests.integration.worker.conftest import CAT, TOWN, Flow
 from worker import proof
 from worker.self_edits import HeldOut
@@ -20,11 +21,10 @@ from worker.training.trainer import Trainer
 
 
 def _delete(flow: Flow, fact_id: str) -> None:
-    """As the server does it for a fact that weights hold."""
+    """As the server does it."""
     with flow.database.transaction() as session:
-        fact = FactRepository(session).by_ids([fact_id])[0]
-        advance_fact(fact, to=FactStatus.FORGETTING)
-        fact.reason = "deleted by alice"
+        (fact,) = FactRepository(session).by_ids([fact_id])
+        assert forget(session, SpaceRepository(session).by_id(fact.space_id), fact, reason="deleted by alice")
 
 
 def _assert_forgotten(flow: Flow, fact_id: str) -> None:
@@ -160,3 +160,14 @@ def test_rollback_to_weights_without_the_fact_forgets_it_at_once(flow: Flow) -> 
         make_live(session, flow.space.id, 0, actor="operator", action="rollback", reason="privacy")
     _assert_forgotten(flow, cat)
     assert flow.worker._claim_next(flow.space.id) is None
+
+
+def test_fact_is_forgotten_once(flow: Flow) -> None:
+    (cat,) = flow.state(CAT)
+    flow.worker.learn(flow.space.id)
+    _delete(flow, cat)
+    with flow.database.transaction() as session:
+        (fact,) = FactRepository(session).by_ids([cat])
+        assert not forget(session, flow.space, fact, reason="deleted by bob")
+    flow.worker.learn(flow.space.id)
+    _assert_forgotten(flow, cat)

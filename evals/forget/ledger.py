@@ -1,0 +1,83 @@
+"""Delete facts of an Engram in this process as its API does, and look at what is left of them."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engram.forgetting import forget
+from engram.lifecycle import FactStatus, RunKind
+from engram.models import Fact, LearningRun
+from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
+from evals.stream.datasets import Item
+from evals.stream.methods.product import Product
+from evals.stream.tables import Json
+
+REASON = "deleted by the evaluation"
+_MOST_RUNS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An adapter version that was taught a forgotten fact."""
+
+    version: int
+    status: str
+    has_files: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What the ledger holds of forgotten facts, by their place in the stream; how each rebuild ended; the versions."""
+
+    facts: dict[int, Json]
+    rebuilds: list[str]
+    versions: list[Version]
+
+
+def learned(product: Product, items: Sequence[Item]) -> dict[int, str]:
+    """Ids of the facts that the live weights hold, by their place in the stream."""
+    with product.database.read() as session:
+        live = FactRepository(session).with_status(product.space_id, FactStatus.LIVE)
+    ids = {fact.statement: fact.id for fact in live}
+    return {place: ids[item.statement] for place, item in enumerate(items) if item.statement in ids}
+
+
+def choose(learned: Mapping[int, str], *, count: int, seed: int) -> dict[int, str]:
+    """Which facts to forget: `count` of those that were learned, or all if there are fewer."""
+    drawn = random.Random(seed).sample(sorted(learned), min(count, len(learned)))
+    return {place: learned[place] for place in sorted(drawn)}
+
+
+def delete(product: Product, fact_ids: Iterable[str]) -> None:
+    """As `DELETE /v1/facts/{id}` does it, one after another. Nothing where that was done before an interruption."""
+    for fact_id in fact_ids:
+        with product.database.transaction() as session:
+            space = SpaceRepository(session).by_id(product.space_id, lock=True)
+            (fact,) = FactRepository(session).by_ids([fact_id])
+            forget(session, space, fact, reason=REASON)
+
+
+def look(product: Product, chosen: Mapping[int, str]) -> Left:
+    """What is left of the facts, their ids by place."""
+    with product.database.read() as session:
+        adapters, facts = AdapterRepository(session), FactRepository(session)
+        by_id = {fact.id: fact for fact in facts.by_ids(chosen.values())}
+        taught = {row.version: row for fact_id in by_id for row in adapters.holding(fact_id)}
+        runs = RunRepository(session).page([product.space_id], status=None, limit=_MOST_RUNS, cursor=None).rows
+        studied = {note.fact_id for note in facts.notes(by_id)} | {probe.fact_id for probe in facts.probes(by_id)}
+    return Left(
+        facts={place: _row(by_id[fact_id], is_studied=fact_id in studied) for place, fact_id in chosen.items()},
+        rebuilds=[_ended(run) for run in reversed(runs) if run.kind == RunKind.REBUILD],
+        versions=[Version(row.version, row.status, Path(row.path).exists()) for _, row in sorted(taught.items())],
+    )
+
+
+def _row(fact: Fact, *, is_studied: bool) -> Json:
+    erased = not fact.statement and not is_studied
+    return {"status": fact.status, "erased": erased, "proof": fact.forgetting_proof}
+
+
+def _ended(run: LearningRun) -> str:
+    reason = (run.decision or {}).get("reason") or run.error
+    return f"{run.status}: {reason}" if reason else run.status
