@@ -19,6 +19,7 @@ from evals.forget.command import forget_command
 from evals.gate import report as gate_report
 from evals.gate import run as gate_run
 from evals.gate.build import Options as GateOptions
+from evals.leak.command import leak_command
 from evals.product import engram_at
 from evals.stream.command import stream_command
 from evals.update.command import update_command
@@ -117,6 +118,7 @@ def gate_command(
 app.command("stream")(stream_command)
 app.command("update")(update_command)
 app.command("forget")(forget_command)
+app.command("leak")(leak_command)
 app.command("capacity")(capacity_command)
 
 
