@@ -8,17 +8,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from engram.settings import Settings
 from evals import swaps, told_once
 from evals.capacity.command import capacity_command
 from evals.client import EngramClient
 from evals.forget.command import forget_command
-from evals.gate import report as gate_report
-from evals.gate import run as gate_run
-from evals.gate.build import Options as GateOptions
+from evals.gate.command import gate_command
 from evals.leak.command import leak_command
 from evals.product import engram_at
 from evals.stream.command import stream_command
@@ -85,36 +81,7 @@ def swaps_command(
     )
 
 
-@app.command("gate")
-def gate_command(
-    json_path: JsonOption = None,
-    path: Annotated[
-        Path | None, typer.Option(help="Facts and probes, one JSON object a line. Default: the author's held-out ones.")
-    ] = None,
-    bad: Annotated[int, typer.Option(help="Candidates made bad on purpose, at least; as many of each kind.")] = 60,
-    good: Annotated[int, typer.Option(help="Good candidates, at least, if three times as many tries suffice.")] = 30,
-    seed: Annotated[int, typer.Option(help="Seed of facts, notes and training.")] = 0,
-) -> None:
-    """Make bad and good candidates in this process, without an engine; count what the gate gets wrong."""
-    started = time.monotonic()
-    options = GateOptions(num_bad=bad, num_good=good, seed=seed)
-    bench = gate_run.open_bench(
-        Settings(), options, path=path, say=lambda line: console.print(line, highlight=False, markup=False)
-    )
-    with Progress(console=console) as progress:
-        bars = [progress.add_task(name, total=total) for name, total in (("bad", bad), ("good", good))]
-
-        def show(*done: int) -> None:
-            for bar, count in zip(bars, done, strict=True):
-                progress.update(bar, completed=count)
-
-        figures = gate_run.run(bench, show)
-    figures = {"eval": "gate", "seed": seed, "seconds": time.monotonic() - started, **figures}
-    if json_path:
-        json_path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
-    console.print(gate_report.table(figures))
-
-
+app.command("gate")(gate_command)
 app.command("stream")(stream_command)
 app.command("update")(update_command)
 app.command("forget")(forget_command)

@@ -72,13 +72,23 @@ class Ledger:
     earlier: tuple[Material, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where lessons go on: at which group of facts, with which new fact of it, and how many were made before."""
+
+    group: int = 0
+    fact: int = 0
+    made: int = 0
+
+
 @dataclass(frozen=True)
 class Lesson:
-    """One new fact to learn on top of a ledger."""
+    """One new fact to learn on top of a ledger; `following` is the place after it."""
 
     number: int
     situation: Situation
     live: Weights
+    following: Place
 
 
 @dataclass(frozen=True)
@@ -98,23 +108,36 @@ class Built:
         return self.spoil_files(folder, self.number, random.Random(f"{seed} {self.kind} {self.number}"))
 
 
-def lessons(bench: Bench, *, most: int) -> Iterator[Lesson]:
-    """At most so many lessons; facts that cannot be taught or judged are passed over, as a run would reject them."""
-    made = 0
-    for group in range(2 * most):
-        chosen = _cast(bench, group)
-        ledger = make_ledger(bench, chosen.earlier, group=group)
-        if len(ledger.earlier) < bench.options.least_learned:
-            continue
-        (other,) = _materials([chosen.other], bench.author, seed=_seed(bench, group))
-        for new in by_author(chosen.new, bench.author, seed=_seed(bench, group)):
-            if not (new.is_usable and other.notes) or _replaces(new, ledger.earlier, bench.author):
-                bench.say(f"passed over: {new.fact.statement}")
-                continue
-            yield Lesson(made, _situation(bench, new, ledger.earlier, other), ledger.live)
+def lessons(bench: Bench, *, most: int, start: Place = Place()) -> Iterator[Lesson]:
+    """At most so many lessons; facts that cannot be taught or judged are passed over, as a run would reject them.
+
+    From `start` the same lessons come as if those before it had been asked for.
+    """
+    made, first = start.made, start.fact
+    for group in range(start.group, 2 * most if made < most else 0):
+        for place, situation, live in _of_group(bench, group, first=first):
             made += 1
+            yield Lesson(made - 1, situation, live, replace(place, made=made))
             if made == most:
                 return
+        first = 0
+
+
+def _of_group(bench: Bench, group: int, *, first: int) -> Iterator[tuple[Place, Situation, Weights]]:
+    """The lessons on one ledger from new fact number `first` on, each with the place after it."""
+    chosen = _cast(bench, group)
+    if first == len(chosen.new):  # nothing is left of it: its ledger need not be trained again
+        return
+    ledger = make_ledger(bench, chosen.earlier, group=group)
+    if len(ledger.earlier) < bench.options.least_learned:
+        return
+    (other,) = _materials([chosen.other], bench.author, seed=_seed(bench, group))
+    written = by_author(chosen.new, bench.author, seed=_seed(bench, group))
+    for number, new in enumerate(written[first:], start=first):
+        if not (new.is_usable and other.notes) or _replaces(new, ledger.earlier, bench.author):
+            bench.say(f"passed over: {new.fact.statement}")
+            continue
+        yield Place(group, number + 1), _situation(bench, new, ledger.earlier, other), ledger.live
 
 
 def make_ledger(bench: Bench, facts: Sequence[Fact], *, group: int) -> Ledger:

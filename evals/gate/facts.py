@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engram.grading import is_right
-from evals import told_once
+from evals.stream.rows import Row, read_each
 from worker.author.dataset import Example, load_examples, split
 
 
@@ -53,8 +53,11 @@ class Cast:
 
 
 def load(path: Path | None) -> list[Fact]:
-    """The author's held-out examples, or the rows of a told-once file. Raises RuntimeError where there are too few."""
-    facts = _of_told_once(told_once.read(path)) if path else _of_examples(split(load_examples())[1])
+    """The author's held-out examples, or the rows of a told-once file.
+
+    Raises DatasetError for a file of another format, RuntimeError where there are too few.
+    """
+    facts = read_each(path, _of_row, what="told-once") if path else _of_examples(split(load_examples())[1])
     if len(facts) < _LEAST:
         raise RuntimeError(f"{path or 'the held-out examples'} hold {len(facts)} facts with questions, not {_LEAST}")
     return facts
@@ -94,12 +97,12 @@ def _of_examples(examples: Iterable[Example]) -> list[Fact]:
     ]
 
 
-def _of_told_once(rows: Iterable[told_once.Json]) -> list[Fact]:
-    return [
-        Fact(
-            f"fact_{row['id']}",
-            row["statement"],
-            tuple(Detail(tuple(told_once.golds(probe)), (probe["question"],)) for probe in row["probes"]),
-        )
-        for row in rows
-    ]
+def _of_row(row: Row) -> Fact:
+    return Fact(
+        f"fact_{row.text('id')}",
+        row.text("statement"),
+        tuple(
+            Detail((probe.text("answer"), *probe.texts("aliases")), (probe.text("question"),))
+            for probe in row.rows("probes")
+        ),
+    )

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
-
 from evals.gate.verdict import ORDINARY, Scores, shows_defect
 
 Json = dict[str, Any]
@@ -91,22 +89,22 @@ def _detail(one: Result) -> Json:
     }
 
 
-def table(figures: Json) -> Table:
-    """The figures by kind, as they are printed."""
-    shown = Table(title=_title(figures))
-    for column in ("candidates", "built", "let in", "defect seen by held-out questions", "kept out by"):
-        shown.add_column(column, justify="left" if column in ("candidates", "kept out by") else "right")
-    for row, counts in figures["by_kind"].items():
-        is_bad = row not in (GOOD, NOT_GOOD)
-        checks = ", ".join(f"{check} {count}" for check, count in counts["which_check"].items())
-        defects = str(counts["defect_shown"]) if is_bad else ""
-        shown.add_row(row, str(counts["built"]), str(counts["admitted"]), defects, checks)
-        if row == list(figures["by_kind"])[-3]:
-            shown.add_section()
-    return shown
+def rows(figures: Json) -> list[list[str]]:
+    """The figures by kind as a table, the header first."""
+    return [["candidates", "built", "let in", "defect seen by held-out questions", "kept out by"]] + [
+        [
+            row,
+            str(counts["built"]),
+            str(counts["admitted"]),
+            "" if row in (GOOD, NOT_GOOD) else str(counts["defect_shown"]),
+            ", ".join(f"{check} {count}" for check, count in counts["which_check"].items()),
+        ]
+        for row, counts in figures["by_kind"].items()
+    ]
 
 
-def _title(figures: Json) -> str:
+def title(figures: Json) -> str:
+    """What is counted in one line."""
     return (
         f"false accepts: {figures['false_accept']} of {figures['bad']} bad "
         f"({figures['false_accept_with_defect']} with the defect seen), "

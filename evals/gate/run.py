@@ -11,8 +11,9 @@ from engram.errors import AdapterRejected
 from engram.gate import decide
 from engram.settings import Settings
 from evals.gate import facts
-from evals.gate.build import KINDS, Bench, Built, Lesson, Options, build, lessons, together
+from evals.gate.build import KINDS, Bench, Built, Lesson, Options, Place, build, lessons, together
 from evals.gate.judge import Judge, open_judge
+from evals.gate.records import ExaminedLesson, Records
 from evals.gate.report import GOOD, Json, Result, report
 from evals.gate.verdict import Scores
 from worker.opening import open_base
@@ -34,26 +35,44 @@ def open_bench(settings: Settings, options: Options, *, path: Path | None, say: 
     return Bench(base.learner, base.author(), settings, told, options, say)
 
 
-def run(bench: Bench, on_results: OnResults = lambda bad, good: None) -> Json:
-    """Build and examine until enough bad and good ones were found; `on_results` hears how many so far."""
+def run(bench: Bench, records: Records, on_results: OnResults = lambda bad, good: None) -> Json:
+    """Build and examine until enough bad and good ones were found; `on_results` hears how many so far.
+
+    Goes on after the lessons that are on record.
+    """
     options = bench.options
-    judge = open_judge(bench.learner, seed=options.seed)
     each = math.ceil(options.num_bad / len(KINDS))
     most = max(2 * each, math.ceil(MOST_TRIES * options.num_good / _STRATEGIES))
-    results: list[Result] = []
-    taught: list[Json] = []
-    for lesson in lessons(bench, most=most):
-        number, turn = divmod(lesson.number, 2)
-        kinds = KINDS[turn::2] if number < each else ()
-        found = examined(bench, judge, lesson, build(bench, lesson, kinds, number=number))
-        results += found
-        taught.append(_taught(lesson))
-        num_bad, num_good = sum(one.is_bad for one in results), sum(one.row == GOOD for one in results)
-        bench.say(_line(lesson, found))
-        on_results(num_bad, num_good)
-        if num_bad >= each * len(KINDS) and num_good >= options.num_good:
-            break
-    return {**report(results, kinds=KINDS), "lessons": taught}
+    done = records.all()
+    on_results(*_count(done))
+    if not _is_enough(done, options, each=each):
+        judge = open_judge(bench.learner, seed=options.seed)
+        for lesson in lessons(bench, most=most, start=done[-1].following if done else Place()):
+            number, turn = divmod(lesson.number, 2)
+            kinds = KINDS[turn::2] if number < each else ()
+            found = examined(bench, judge, lesson, build(bench, lesson, kinds, number=number))
+            done.append(ExaminedLesson(found, _taught(lesson), lesson.following))
+            records.add(done[-1])
+            bench.say(_line(lesson, found))
+            on_results(*_count(done))
+            if _is_enough(done, options, each=each):
+                break
+    return {**report(_results(done), kinds=KINDS), "lessons": [one.taught for one in done]}
+
+
+def _results(done: Sequence[ExaminedLesson]) -> list[Result]:
+    return [result for one in done for result in one.results]
+
+
+def _count(done: Sequence[ExaminedLesson]) -> tuple[int, int]:
+    """How many bad and good candidates there are so far."""
+    results = _results(done)
+    return sum(one.is_bad for one in results), sum(one.row == GOOD for one in results)
+
+
+def _is_enough(done: Sequence[ExaminedLesson], options: Options, *, each: int) -> bool:
+    num_bad, num_good = _count(done)
+    return num_bad >= each * len(KINDS) and num_good >= options.num_good
 
 
 def examined(bench: Bench, judge: Judge, lesson: Lesson, built: Sequence[Built]) -> list[Result]:
@@ -90,7 +109,8 @@ def _result(bench: Bench, lesson: Lesson, one: Built, found: tuple[Examined, Sco
 def _measured(one: Examined) -> Json:
     """The gate's own numbers, and every answer behind them as [kind, question, answer, right]."""
     asked = [[item.kind, item.question, item.answer, item.right] for item in one.asked]
-    return {**one.report.to_json(), "asked": asked}
+    kl = one.report.kl if math.isfinite(one.report.kl) else None  # JSON has no NaN
+    return {**one.report.to_json(), "kl": kl, "asked": asked}
 
 
 def _check_files(bench: Bench, one: Built) -> tuple[str, str]:

@@ -45,11 +45,7 @@ class Records:
         self._facts, self._end = folder / "facts.jsonl", folder / "end.json"
 
     def told(self) -> list[Told]:
-        text = self._facts.read_text(encoding="utf-8") if self._facts.exists() else ""
-        complete, _, cut_off = text.rpartition("\n")
-        if cut_off:
-            self._facts.write_text(complete + "\n" if complete else "", encoding="utf-8")
-        return [_told(json.loads(line)) for line in complete.splitlines()]
+        return [_told(json.loads(line)) for line in whole_lines(self._facts)]
 
     def ended(self) -> Besides | None:
         return Besides(**read_whole(self._end)) if self._end.exists() else None
@@ -64,6 +60,15 @@ class Records:
     def clear(self) -> None:
         self._facts.unlink(missing_ok=True)
         self._end.unlink(missing_ok=True)
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file, if there is one. What a kill cut off at its end is dropped from the file too."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    complete, _, cut_off = text.rpartition("\n")
+    if cut_off:
+        path.write_text(complete + "\n" if complete else "", encoding="utf-8")
+    return complete.splitlines()
 
 
 def write_whole(path: Path, value: Any) -> None:

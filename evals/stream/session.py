@@ -67,7 +67,7 @@ def opened(what: Json, items: Sequence[Item], *, resume: Path | None) -> Iterato
     configure("WARNING")
     started = time.monotonic()
     settings = Settings(seed=what["seed"])
-    with _folder(resume) as folder:
+    with state_folder(resume) as folder:
         claim(folder, {**what, "model": settings.model})
         console.print("loading the base; it answers what must not change")
         try:
@@ -110,11 +110,21 @@ def write(
     markdown_path: Path | None,
 ) -> None:
     """Write the report and its table where that is wanted, and print the table. `note`: how to read it."""
+    command = f"engram eval {found['eval']} --dataset {found['dataset']} --n {found['n']} --seed {found['seed']}"
+    write_files(
+        found, rows, head=f"`{command}`, {found['base']}: {note}", json_path=json_path, markdown_path=markdown_path
+    )
+    console.print(tables.terminal(rows, title=f"{title}: {found['dataset']}, seed {found['seed']}"))
+
+
+def write_files(
+    found: Json, rows: Sequence[Sequence[str]], *, head: str, json_path: Path | None, markdown_path: Path | None
+) -> None:
+    """`head`: the line above the Markdown table. Folders are made where there are none."""
     if json_path:
         _write(json_path, json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     if markdown_path:
-        _write(markdown_path, tables.markdown(found, rows, note=note))
-    console.print(tables.terminal(rows, title=f"{title}: {found['dataset']}, seed {found['seed']}"))
+        _write(markdown_path, tables.markdown(rows, head=head))
 
 
 def _write(path: Path, text: str) -> None:
@@ -123,7 +133,8 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _folder(resume: Path | None) -> Iterator[Path]:
+def state_folder(resume: Path | None) -> Iterator[Path]:
+    """`resume`, or a folder that goes away at the end."""
     if resume:
         yield resume
         return

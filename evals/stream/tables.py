@@ -1,6 +1,6 @@
 """Lay figures out as a table, for the terminal and as Markdown. Pure: no I/O."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -65,15 +65,10 @@ _SHOW = {
 }
 
 
-def markdown(found: Mapping[str, Any], rows: Sequence[Sequence[str]], *, note: str) -> str:
-    """The table under a line that says what was run, on which base, and how it is to be read."""
+def markdown(rows: Sequence[Sequence[str]], *, head: str) -> str:
+    """The table under a line that says what was run and how it is to be read."""
     header, *others = rows
-    lines = [
-        f"`engram eval {found['eval']} --dataset {found['dataset']} --n {found['n']} --seed {found['seed']}`, "
-        f"{found['base']}: {note}",
-        "",
-        *(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *others)),
-    ]
+    lines = [head, "", *(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *others))]
     return "\n".join(lines) + "\n"
 
 

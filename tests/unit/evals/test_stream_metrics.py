@@ -124,10 +124,9 @@ def test_share_right_counts_one_kind_only() -> None:
 def test_markdown_has_a_row_a_method_and_leaves_out_what_no_method_has() -> None:
     found = figures(ITEMS, TOLD, ENDED, QUESTIONS, BASE, seed=0)
     without = {key: value for key, value in found.items() if key not in ("rephrased", "unrelated")}
-    report = {"eval": "stream", "dataset": "zsre", "n": 2, "seed": 0, "base": "tiny"}
     rows = lay_out("method", COLUMNS, [("engram", found), ("base", without)])
-    lines = markdown(report, rows, note="as it is.").splitlines()
-    assert lines[0] == "`engram eval stream --dataset zsre --n 2 --seed 0`, tiny: as it is."
+    lines = markdown(rows, head="What was run.").splitlines()
+    assert lines[0] == "What was run."
     assert lines[2].startswith("| method | immediate | final | kept | rephrased | unrelated unchanged |")
     assert lines[4] == (
         "| engram | 0.75 (0.50–1.00) | 0.25 (0.00–0.50) | 0.33 | 1.00 | 1.00 | 0.00 | 0.125 | 1.00 | 3.0 |"

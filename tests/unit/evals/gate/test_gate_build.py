@@ -73,6 +73,17 @@ def test_lessons_of_one_ledger_share_its_weights_and_have_other_new_facts(bench:
     assert [one.number for one in (first, second, third)] == [0, 1, 2]
 
 
+def test_lessons_from_a_place_on_are_those_that_would_have_come(bench: Bench) -> None:
+    first, second, third = lessons(bench, most=3)
+    again = list(lessons(bench, most=3, start=first.following))
+    assert [one.number for one in again] == [1, 2]
+    for one, other in zip(again, (second, third), strict=True):
+        assert one.situation.new == other.situation.new
+        assert one.following == other.following
+        assert all(torch.equal(one.live[name], weight) for name, weight in other.live.items())
+    assert list(lessons(bench, most=3, start=third.following)) == []
+
+
 def test_every_kind_is_built_once_beside_a_runs_own_candidates(every: list[Built]) -> None:
     kinds = [one.kind for one in every]
     assert kinds.count(ORDINARY) == len(STRATEGIES)

@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
-from evals.gate.report import Result, report, table
+from evals.gate.report import Result, report, rows, title
 from evals.gate.verdict import BROKE_GENERAL, FORGOT, NOT_LEARNED, ORDINARY, RECALLS, Scores, shows_defect
 
 GOOD = Scores(
@@ -68,13 +67,14 @@ def test_every_candidate_is_in_the_details_with_its_scores() -> None:
     assert details[4]["held_out"] is None
 
 
-def test_table_names_figures_and_checks() -> None:
-    console = Console(width=140, record=True, file=None, quiet=False)
-    with console.capture() as captured:
-        console.print(table(report(RESULTS, kinds=KINDS)))
-    printed = captured.get()
-    assert "false accepts: 2 of 5 bad (1 with the defect seen), false rejects: 1 of 4 good" in printed
-    assert "gain 2, new_facts 1" in printed
+def test_table_says_what_was_let_in_and_what_kept_the_rest_out() -> None:
+    figures = report(RESULTS, kinds=KINDS)
+    assert title(figures) == ("false accepts: 2 of 5 bad (1 with the defect seen), false rejects: 1 of 4 good")
+    header, garbage, file, good, not_good = rows(figures)
+    assert header[:3] == ["candidates", "built", "let in"]
+    assert garbage == ["garbage notes", "4", "2", "3", "gain 2, new_facts 1"]
+    assert file == ["truncated file", "1", "0", "1", "files 1"]
+    assert (good[0], good[3], not_good[0]) == ("good", "", "not good")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from engram.grading import recalls
 from evals.gate import run as gate_run
 from evals.gate.build import KINDS, Bench, Lesson, Options, build, together
 from evals.gate.judge import Judge, open_judge
+from evals.gate.records import Records
 from evals.gate.verdict import ORDINARY
 from evals.main import app
+from evals.stream.records import OtherRun
 from worker.learner import Learner
 
 
@@ -29,8 +32,13 @@ def heard() -> list[tuple[int, int]]:
 
 
 @pytest.fixture(scope="module")
-def figures(bench: Bench, heard: list[tuple[int, int]]) -> dict[str, Any]:
-    return gate_run.run(bench, lambda bad, good: heard.append((bad, good)))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gate")
+
+
+@pytest.fixture(scope="module")
+def figures(bench: Bench, folder: Path, heard: list[tuple[int, int]]) -> dict[str, Any]:
+    return gate_run.run(bench, Records(folder), lambda bad, good: heard.append((bad, good)))
 
 
 def test_report_counts_one_of_each_kind(figures: dict[str, Any]) -> None:
@@ -51,23 +59,47 @@ def test_bad_and_good_so_far_are_heard(figures: dict[str, Any], heard: list[tupl
     assert heard[-1] == (figures["bad"], figures["good"])
 
 
+def test_interrupted_evaluation_goes_on_after_the_lessons_on_record(
+    bench: Bench, folder: Path, figures: dict[str, Any], tmp_path: Path
+) -> None:
+    first, *rest = (folder / "lessons.jsonl").read_text().splitlines()
+    assert rest
+    (tmp_path / "lessons.jsonl").write_text(f"{first}\n{rest[0][:50]}")
+    counted: list[tuple[int, int]] = []
+    again = gate_run.run(bench, Records(tmp_path), lambda bad, good: counted.append((bad, good)))
+    assert json.dumps(again) == json.dumps(figures)
+    assert counted[0][0] > 0
+
+
+def test_finished_evaluation_is_read_from_disk(
+    bench: Bench, folder: Path, figures: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = replace(bench, options=replace(bench.options, num_good=0))
+    monkeypatch.setattr(gate_run, "lessons", lambda *args, **options: pytest.fail("it went on"))
+    assert json.dumps(gate_run.run(finished, Records(folder))) == json.dumps(figures)
+
+
 def test_command_prints_the_figures_and_writes_them(
     figures: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Options] = []
 
-    def run(bench: str, on_results: Callable[[int, int], None]) -> dict[str, Any]:
+    def run(bench: str, records: Records, on_results: Callable[[int, int], None]) -> dict[str, Any]:
         on_results(11, 0)
         return figures
 
     monkeypatch.setattr(gate_run, "open_bench", lambda settings, options, *, path, say: asked.append(options))
     monkeypatch.setattr(gate_run, "run", run)
-    path = tmp_path / "gate.json"
-    result = CliRunner().invoke(app, ["gate", "--bad", "11", "--good", "1", "--seed", "5", "--json", str(path)])
+    path, table = tmp_path / "new" / "gate.json", tmp_path / "gate.md"
+    arguments = ["gate", "--bad", "11", "--good", "1", "--seed", "5", "--json", str(path), "--markdown", str(table)]
+    result = CliRunner().invoke(app, [*arguments, "--resume", str(tmp_path / "state")])
     assert result.exit_code == 0, result.output
     assert asked == [Options(num_bad=11, num_good=1, seed=5)]
     assert "false accepts: 0 of 11 bad" in " ".join(result.output.split())
     assert json.loads(path.read_text()).items() >= {"eval": "gate", "seed": 5, **figures}.items()
+    assert "| garbage notes | 1 | 0 |" in table.read_text()
+    other = CliRunner().invoke(app, ["gate", "--bad", "12", "--resume", str(tmp_path / "state")])
+    assert isinstance(other.exception, OtherRun)
 
 
 def test_broken_candidates_are_kept_out_by_the_checks_meant_for_them(
