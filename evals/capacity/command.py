@@ -40,7 +40,7 @@ def capacity_command(
             lambda told, ended, asked: report.figures(plan, told, ended, asked.questions, asked.base, seed=seed),
         )
         found = opened.found(methods=results)
-    plots.draw_where_possible(plots.capacity, found, plots_folder, say=session.console.print)
+    plots.draw_where_possible(plots.capacity, found, plots_folder, say=session.say)
     session.write(
         found,
         lay_out("method", report.COLUMNS, report.rows(results)),

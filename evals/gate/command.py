@@ -16,8 +16,6 @@ from evals.gate.records import Records
 from evals.stream import session, tables
 from evals.stream.records import claim
 
-console = session.console
-
 
 def gate_command(
     *,
@@ -42,10 +40,10 @@ def gate_command(
     with session.state_folder(resume) as folder:
         claim(folder, {**what, "model": settings.model})
         try:
-            bench = gate_run.open_bench(settings, options, path=path, say=_say)
+            bench = gate_run.open_bench(settings, options, path=path, say=session.say)
         except EngramError as error:
             raise RuntimeError(error.message) from error
-        with Progress(console=console) as progress:
+        with Progress(console=session.console) as progress:
             bars = [progress.add_task(name, total=total) for name, total in (("bad", bad), ("good", good))]
 
             def show(*done: int) -> None:
@@ -57,8 +55,4 @@ def gate_command(
     rows, title = report.rows(figures), report.title(figures)
     head = f"`engram eval gate --bad {bad} --good {good} --seed {seed}`: {title}."
     session.write_files(found, rows, head=head, json_path=json_path, markdown_path=markdown_path)
-    console.print(tables.terminal(rows, title=title))
-
-
-def _say(line: str) -> None:
-    console.print(line, highlight=False, markup=False)
+    session.console.print(tables.terminal(rows, title=title))

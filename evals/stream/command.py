@@ -39,7 +39,7 @@ def stream_command(
             lambda told, ended, asked: report.figures(items, told, ended, asked.questions, asked.base, seed=seed),
         )
         found = opened.found(methods=results)
-    plots.draw_where_possible(plots.stream, found, plots_folder, say=session.console.print)
+    plots.draw_where_possible(plots.stream, found, plots_folder, say=session.say)
     session.write(
         found,
         lay_out("method", report.COLUMNS, results.items()),

@@ -17,7 +17,7 @@ def is_available() -> bool:
 
 
 def draw_where_possible(
-    draw: Draw, report: Mapping[str, Any], folder: Path | None, *, say: Callable[..., None]
+    draw: Draw, report: Mapping[str, Any], folder: Path | None, *, say: Callable[[str], None]
 ) -> None:
     """Draw a report into `folder`, if one is given and matplotlib is installed; say what was drawn, or why nothing."""
     if folder is None:
@@ -30,7 +30,7 @@ def draw_where_possible(
     matplotlib.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
     for path in draw(report, folder):
-        say(f"drawn: {path}", highlight=False)
+        say(f"drawn: {path}")
 
 
 def stream(report: Mapping[str, Any], folder: Path) -> list[Path]:

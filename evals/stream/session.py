@@ -36,6 +36,7 @@ ResumeOption = Annotated[
     Path | None, typer.Option(file_okay=False, help="Keep state in this folder, and go on from what it has.")
 ]
 
+
 ALL_METHODS = ",".join(METHODS)
 
 
@@ -56,6 +57,11 @@ class Session:
         """A report: what was measured, on which base, in how many seconds, and what came out."""
         base = Path(self.setup.learner.base.path).name
         return {**self.what, "base": base, "seconds": time.monotonic() - self.started, **results}
+
+
+def say(line: str) -> None:
+    """Print a line as it is."""
+    console.print(line, highlight=False, markup=False)
 
 
 @contextmanager
