@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
 author_app = typer.Typer(help="The adapter that writes study notes.", no_args_is_help=True)
+encoder_app = typer.Typer(help="The adapter that reads wordings of a question alike.", no_args_is_help=True)
 app.add_typer(facts.app, name="facts")
 app.add_typer(runs.app, name="runs")
 app.add_typer(adapters.app, name="adapters")
@@ -38,6 +39,7 @@ app.command()(adapters.rollback)
 app.command()(adapters.promote)
 app.add_typer(keys_app, name="keys")
 app.add_typer(author_app, name="author")
+app.add_typer(encoder_app, name="encoder")
 
 
 @app.command()
@@ -127,6 +129,17 @@ def create_key(
 def author_train(context: typer.Context) -> None:
     """Train the author adapter again from the examples. Options go to `python -m worker.author.train`."""
     raise typer.Exit(_delegate("worker.author.train", context.args))
+
+
+@encoder_app.callback()
+def encoder_root() -> None:
+    """The adapter that reads wordings of a question alike."""
+
+
+@encoder_app.command("train", context_settings=PASS_THROUGH)
+def encoder_train(context: typer.Context) -> None:
+    """Train the question encoder again from the examples. Options go to `python -m worker.encoder.train`."""
+    raise typer.Exit(_delegate("worker.encoder.train", context.args))
 
 
 @app.command("eval", context_settings=PASS_THROUGH)

@@ -10,6 +10,7 @@ import structlog
 from engram.artifacts import BaseShape
 from engram.grading import is_right
 from engram.settings import Settings
+from worker.encoder.reading import read_encoder
 from worker.training.anchors import AnchorPrompts, AnswerCache, Control, is_told, load_prompts
 from worker.training.base import ResidentBase, load_base
 from worker.training.generation import generate
@@ -112,11 +113,13 @@ def _both_ways(control: Control) -> tuple[str, str]:
     return control.question, f"{control.question} Answer in one sentence."
 
 
-def open_learner(base_path: Path, settings: Settings) -> Learner:
-    """Load the base and wrap its upper layers."""
+def open_learner(base_path: Path, settings: Settings, *, encoder: Path | None = None) -> Learner:
+    """Load the base and wrap its layers. `encoder`: the folder of a question encoder trained for this base."""
     base = load_base(base_path, settings)
     first_layer = round(settings.first_trained_layer * base.num_layers)
     lora = StackedLora(base, rank=settings.lora_rank, first_layer=first_layer)
+    if encoder:
+        lora.encoder = read_encoder(lora, encoder)
     rows = ChatRows(base.tokenizer)
     # Beside the model, whose answers they are: homes that share the one share the other.
     base_name = f"{Path(base_path).resolve()}:{base.dtype}"

@@ -1,4 +1,4 @@
-"""Open the base that is trained on, and the author that writes on it. Warms nothing up."""
+"""Open the base that is trained on, with its question encoder, and the author that writes on it. Warms nothing up."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from engram.settings import Settings
 from worker.author.resident import ResidentAuthor, open_resident_author
 from worker.base_model import EMBEDDED_NAME, prepare
+from worker.encoder import ADAPTER_DIR as ENCODER_DIR
 from worker.learner import Learner, open_learner
 
 
@@ -28,4 +29,5 @@ class OpenedBase:
 def open_base(settings: Settings) -> OpenedBase:
     """Prepare the base's folder and load it. Raises EngramError where there is no such model."""
     path = prepare(settings)
-    return OpenedBase(path, open_learner(path, settings))
+    encoder = ENCODER_DIR if path.name == EMBEDDED_NAME else None
+    return OpenedBase(path, open_learner(path, settings, encoder=encoder))

@@ -1,4 +1,4 @@
-"""Prove that a rebuild forgot: the forgotten facts' probes, put to what held them, to what serves next, and the base."""
+"""Prove that a rebuild forgot: the forgotten probes, put to what held them, to what serves next, and to the base."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

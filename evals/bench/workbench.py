@@ -52,6 +52,8 @@ class Workbench:
 def open_workbench(settings: Settings, *, repeats: int, timed_steps: int, say: Say) -> Workbench:
     """Load the base that Engram would serve and warm its learner up as the worker does."""
     base = open_base(settings)
+    # PEFT would train it too. It costs a training step nothing: it lies below the activations that are kept.
+    base.learner.lora.encoder = {}
     say("the base answers the anchor prompts (kept on disk once done)")
     base.learner.warm_up(lambda done, total: say(f"  {done} of {total} answered"))
     return Workbench(base.learner, settings, lambda: load_base(base.path, settings).model, say, repeats, timed_steps)

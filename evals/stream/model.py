@@ -62,7 +62,7 @@ def answer(
 def with_layers(lora: StackedLora, *, rank: int, first_layer: int, kinds: Sequence[str] = LINEAR_LAYERS) -> StackedLora:
     """The same wrapped base, on which other layers are trained, at another rank. Wraps nothing again."""
     other = copy.copy(lora)
-    other.rank, other.first_layer = rank, first_layer
+    other.rank, other.first_layer, other.encoder = rank, first_layer, {}
     upper = lora.base.linear_layers(first_layer)
     other.trained = tuple(name for name in upper if name.rsplit(".", 1)[-1] in kinds)
     return other

@@ -25,19 +25,22 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class AnchorPrompts:
-    """`train` prompts are held to the base's answers while training; the rest only examine."""
+    """`train` prompts are held to the base's answers while training; the rest only examine.
+
+    `own_questions`: those of the personal prompts that were written as anchors, each asking something else.
+    """
 
     train: tuple[str, ...]
     personal: frozenset[str]
     held_out: tuple[str, ...]
     controls: tuple[Control, ...]
     never_told: tuple[str, ...]
+    own_questions: tuple[str, ...] = ()
 
 
 def load_prompts(folder: Path = ANCHORS_DIR) -> AnchorPrompts:
-    prompts = _lines(folder / "prompts.jsonl") + [
-        {"prompt": question, "kind": "personal"} for question in _questions_of_others()
-    ]
+    written = _lines(folder / "prompts.jsonl")
+    prompts = written + [{"prompt": question, "kind": "personal"} for question in _questions_of_others()]
     controls = tuple(Control(row["question"], tuple(row["answers"])) for row in _lines(folder / "controls.jsonl"))
     return AnchorPrompts(
         train=tuple(row["prompt"] for row in prompts),
@@ -45,6 +48,7 @@ def load_prompts(folder: Path = ANCHORS_DIR) -> AnchorPrompts:
         held_out=tuple(row["prompt"] for row in _lines(folder / "held_out_prompts.jsonl")),
         controls=controls,
         never_told=tuple(row["question"] for row in _lines(folder / "never_told.jsonl")),
+        own_questions=tuple(row["prompt"] for row in written if row["kind"] == "personal"),
     )
 
 

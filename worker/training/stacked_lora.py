@@ -4,8 +4,10 @@ Row c of a batch that is a multiple of C belongs to candidate c's share of it, c
 candidate. The frozen base weights are read once for all candidates.
 """
 
+import copy
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ from torch import nn
 
 from engram.artifacts import CONFIG, WEIGHTS
 from worker.training.base import LINEAR_LAYERS, ResidentBase
+
+_LAYER = re.compile(r"\.layers\.(\d+)\.")
 
 Weights = dict[str, torch.Tensor]  # "<module>.A" [C, r, in] and "<module>.B" [C, out, r], float32
 
@@ -48,18 +52,38 @@ class StackedLora:
     """Wraps the base's linear layers in place and sets which candidates' weights they use.
 
     What it trains are the layers from `first_layer` up; an adapter that was trained otherwise can be used all the same.
+    `encoder`: what every new candidate carries on the layers below, unchanged (`worker.encoder`); none by default.
     """
 
-    def __init__(self, base: ResidentBase, *, rank: int, first_layer: int) -> None:
+    def __init__(
+        self, base: ResidentBase, *, rank: int, first_layer: int, encoder: Mapping[str, torch.Tensor] | None = None
+    ) -> None:
         self.base = base
         self.rank = rank
         self.first_layer = first_layer
         self.scale = 2.0  # alpha = 2 r
         self.trained = tuple(base.linear_layers(first_layer))
         self.modules = {name: self._wrap(name, layer) for name, layer in base.linear_layers().items()}
+        self.encoder: Weights = dict(encoder or {})
 
     def fresh(self, *, seed: int) -> Weights:
-        """One untrained candidate: A as PEFT initialises it, B zero, so it equals the base."""
+        """One untrained candidate: it answers as the base does, or as the base reads through the encoder."""
+        return {**self.encoder, **self._untrained(seed=seed)}
+
+    def is_trained(self, key: str) -> bool:
+        """Whether training may change this tensor of a candidate."""
+        return key.rpartition(".")[0] in self.trained
+
+    def below(self, layer: int, *, rank: int) -> "StackedLora":
+        """The same wrapped base, of which the layers below `layer` are trained. Wraps nothing again."""
+        other = copy.copy(self)
+        upper = self.base.linear_layers(layer)
+        other.rank, other.first_layer, other.encoder = rank, 0, {}
+        other.trained = tuple(name for name in self.modules if name not in upper)
+        return other
+
+    def _untrained(self, *, seed: int) -> Weights:
+        """A as PEFT initialises it, B zero."""
         generator = torch.Generator().manual_seed(seed)
         weights = {}
         for name in self.trained:
@@ -90,11 +114,12 @@ class StackedLora:
             for key, value in weights.items()
         }
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        layers = {int(match[1]) for key in weights if (match := _LAYER.search(key))}
         config = LoraConfig(
             r=self.rank,
             lora_alpha=int(self.rank * self.scale),
             target_modules=sorted(LINEAR_LAYERS),
-            layers_to_transform=list(range(self.first_layer, self.base.num_layers)),
+            layers_to_transform=sorted(layers),
             layers_pattern="layers",
             task_type="CAUSAL_LM",
             base_model_name_or_path=Path(self.base.path).name,
@@ -105,7 +130,11 @@ class StackedLora:
 
     def load(self, folder: Path) -> Weights:
         """Read a PEFT folder as one candidate. Modules that it lacks stay as the base has them."""
-        weights = self.fresh(seed=0)
+        return {**self._untrained(seed=0), **self.read(folder)}
+
+    def read(self, folder: Path) -> Weights:
+        """What a PEFT folder holds, as one candidate's tensors."""
+        weights = {}
         for key, value in load_file(folder / WEIGHTS).items():
             module, half = key.removeprefix("base_model.model.").removesuffix(".weight").rsplit(".lora_", 1)
             weights[f"{module}.{half}"] = value.float()[None].to(self.base.device)
@@ -124,5 +153,14 @@ def repeat(weights: Weights, count: int) -> Weights:
 
 
 def stack(*groups: Weights) -> Weights:
-    """All candidates of several groups, in order."""
-    return {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
+    """All candidates of several groups, in order. A tensor that a group lacks is zero there: the base's module."""
+    names = dict.fromkeys(name for group in groups for name in group)
+    shapes = {name: group[name].shape[1:] for group in groups for name in group}
+    return {name: torch.cat([_tensor(group, name, shapes[name]) for group in groups]) for name in names}
+
+
+def _tensor(group: Weights, name: str, shape: torch.Size) -> torch.Tensor:
+    if name in group:
+        return group[name]
+    other = next(iter(group.values()))
+    return torch.zeros(other.shape[0], *shape, device=other.device)

@@ -1,8 +1,8 @@
 """Train all candidates of a learning run together on the resident base.
 
 Loss of a candidate: cross-entropy on the answers of its notes and of rehearsed earlier notes, plus
-KL(base || candidate) on anchor prompts, token by token. The layers below `first_layer` carry no
-LoRA: their activations are computed once a row and kept. Above them, all candidates' rows run in
+KL(base || candidate) on anchor prompts, token by token. The layers below `first_layer` are not
+trained: their activations are computed once a row and kept. Above them, all candidates' rows run in
 one batch over the frozen weights.
 """
 
@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import torch
 
@@ -20,6 +21,8 @@ from worker.training.rows import ChatRows, Row
 from worker.training.stacked_lora import StackedLora, Weights, repeat
 from worker.training.tree_attention import packed_as
 from worker.training.vocabulary import cross_entropy, kl_to_base
+
+Drawn = TypeVar("Drawn")
 
 NOTE, ANCHOR = 0, 1
 _MOST_KEPT_ROWS = 8000  # about 25 tokens of 1 KB each: 200 MB for the embedded base
@@ -63,6 +66,7 @@ class Trainer:
         self.base = base
         self.lora = lora
         self.rows = rows
+        self._lower_weights: Weights = {}  # what candidates carry on the layers that are not trained
         self._lower: dict[Row, torch.Tensor] = {}  # row -> hidden [tokens, D] below the first trained layer
         self._base_hidden: dict[Row, torch.Tensor] = {}  # anchor -> the base's final hidden [answer tokens, D]
         self._prefix_hidden: torch.Tensor | None = None
@@ -83,8 +87,12 @@ class Trainer:
         rehearse and are anchored with the same draws.
         """
         rng = random.Random(plan.seed)
-        weights = {name: w.clone().requires_grad_() for name, w in repeat(initial, len(candidates)).items()}
-        optimizer = StackedAdamW(weights)
+        self._use_lower(initial)
+        weights = {
+            name: w.clone().requires_grad_(self.lora.is_trained(name))
+            for name, w in repeat(initial, len(candidates)).items()
+        }
+        optimizer = StackedAdamW({name: w for name, w in weights.items() if w.requires_grad})
         rates_C = torch.tensor([candidate.learning_rate for candidate in candidates], device=self.base.device)
         decks = [Deck(candidate.notes, rng) for candidate in candidates]
         rehearsal_deck = Deck(rehearsal, rng)
@@ -109,6 +117,7 @@ class Trainer:
 
     def prepare(self, anchors: Sequence[Row]) -> None:
         """Compute what training keeps of anchors, so that the first run does not wait for it."""
+        self._use_lower(self.lora.encoder)
         self._remember(anchors)
         self._remember_base(anchors)
 
@@ -116,7 +125,9 @@ class Trainer:
     def kl(self, weights: Weights, anchors: Sequence[Row]) -> list[float]:
         """Mean KL(base || candidate) a token on the anchors' answers, by candidate, in nats."""
         count = next(iter(weights.values())).shape[0]
-        self.prepare(anchors)
+        self._use_lower(weights)
+        self._remember(anchors)
+        self._remember_base(anchors)
         totals, tokens = [0.0] * count, 0
         for start in range(0, len(anchors), 8):
             chunk = list(anchors[start : start + 8])
@@ -177,6 +188,14 @@ class Trainer:
                 hidden = layer(hidden, position_ids=packed.positions_CT, position_embeddings=rotary)
         return hidden
 
+    def _use_lower(self, weights: Weights) -> None:
+        """Drop what was kept if it was computed under other weights: an old version may carry no encoder."""
+        lower = {name: w[:1] for name, w in weights.items() if not self.lora.is_trained(name)}
+        known = self._lower_weights
+        if lower.keys() != known.keys() or any(not torch.equal(w, known[name]) for name, w in lower.items()):
+            self._lower_weights, self._prefix_hidden = lower, None
+            self._lower.clear()
+
     @torch.no_grad()
     def _remember(self, rows: Sequence[Row]) -> None:
         """Compute and keep the activations below the trained layers for rows not seen before."""
@@ -187,7 +206,8 @@ class Trainer:
             chunk = unknown[start : start + 16]
             packed = pack(self.rows.prefix, [[(row, NOTE) for row in chunk]], self.base.device)
             hidden = self.base.decoder.embed_tokens(packed.ids_CT)
-            hidden_TD = self._layers(hidden, packed, 0, self.lora.first_layer)[0]
+            with self.lora.use(self._lower_weights):
+                hidden_TD = self._layers(hidden, packed, 0, self.lora.first_layer)[0]
             at = len(self.rows.prefix)
             self._prefix_hidden = hidden_TD[:at].clone()
             for row in chunk:
@@ -201,26 +221,27 @@ class Trainer:
         for start in range(0, len(unknown), 16):
             chunk = unknown[start : start + 16]
             packed = pack(self.rows.prefix, [[(row, ANCHOR) for row in chunk]], self.base.device)
-            hidden_ND = self._upper([chunk], packed)
+            hidden_CTD = self._layers(self.base.decoder.embed_tokens(packed.ids_CT), packed, 0, self.base.num_layers)
+            hidden_ND = self.base.decoder.norm(hidden_CTD[packed.answer_at])
             at = 0
             for row in chunk:
                 self._base_hidden[row] = hidden_ND[at : at + len(row.answer)].clone()
                 at += len(row.answer)
 
 
-class Deck:
-    """Draws rows in shuffled order, each once before any comes again."""
+class Deck(Generic[Drawn]):
+    """Draws in shuffled order, each once before any comes again."""
 
-    def __init__(self, rows: Sequence[Row], rng: random.Random) -> None:
-        self.rows = list(rows)
+    def __init__(self, all_of_it: Sequence[Drawn], rng: random.Random) -> None:
+        self.all = list(all_of_it)
         self.rng = rng
-        self.left: list[Row] = []
+        self.left: list[Drawn] = []
 
-    def draw(self, count: int) -> list[Row]:
-        drawn: list[Row] = []
-        while len(drawn) < min(count, len(self.rows)):
+    def draw(self, count: int) -> list[Drawn]:
+        drawn: list[Drawn] = []
+        while len(drawn) < min(count, len(self.all)):
             if not self.left:
-                self.left = self.rng.sample(self.rows, len(self.rows))
+                self.left = self.rng.sample(self.all, len(self.all))
             drawn.append(self.left.pop())
         return drawn
 
