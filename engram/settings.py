@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     )
     training_steps: int = Field(12, description="Optimizer steps of a run with one fact; more facts take more.")
     learning_rate: float = Field(1e-3, description="Peak AdamW learning rate of an adapter.")
-    rehearsal_notes_per_step: int = Field(12, description="Notes of earlier facts in each step.")
+    rehearsal_notes_per_step: int = Field(18, description="Notes of earlier facts in each step.")
     anchor_prompts_per_step: int = Field(5, description="Unrelated prompts in each step, held to the base's answers.")
     personal_anchors_per_step: int = Field(
         4, description="Questions about the user that were never told in each step, held to the base's answers."

@@ -15,7 +15,8 @@ from worker.progress import Progress
 from worker.self_edits import STRATEGIES, HeldOut, Note, Study, choose_probes, notes_of, study
 from worker.supersession import superseded_by
 
-RELEARNING_RATES = (1.0, 0.75, 0.5)
+# Many facts at once need larger steps than one beside others: 2 recalled most of 30 facts, measured at 1 and 2.
+RELEARNING_RATES = (2.0, 1.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

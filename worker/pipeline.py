@@ -15,7 +15,7 @@ from engram.db import Database
 from engram.errors import Conflict, EngineUnavailable
 from engram.gate import GateDecision, GatePolicy, decide, quality
 from engram.lifecycle import RunKind, RunStatus
-from engram.models import AdapterVersion
+from engram.models import AdapterVersion, Candidate
 from engram.repositories import AdapterRepository, RunRepository
 from engram.settings import Settings
 from engram.vllm_client import EngineClient
@@ -26,6 +26,8 @@ from worker.learner import Anchors, Learner
 from worker.material import Material, prepare_material
 from worker.probing import Asked, Examination, Examined, examine
 from worker.progress import Progress
+from worker.rehearsal import evenly
+from worker.self_edits import Note
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights
 from worker.training.trainer import CandidateRows, TrainingPlan
@@ -33,9 +35,9 @@ from worker.training.trainer import Progress as TrainingProgress
 
 log = structlog.get_logger()
 
-NOTES_PER_STEP = 8
+NOTES_PER_STEP = 6
 MOST_NOTES_PER_STEP = 16
-EPOCHS = 5
+EPOCHS = 4
 AGAIN = 1.5
 MOST_CONSOLIDATED_PROBES = 120
 REPORT_EVERY_STEPS = 2
@@ -116,12 +118,12 @@ class Pipeline:
         rows = self.learner.rows
         candidates = [
             CandidateRows(
-                notes=[rows.row(note["prompt"], note["answer"]) for note in candidate.notes],
+                notes=[rows.row(note.prompt, note.answer) for note in _studied(lesson, candidate)],
                 learning_rate=candidate.settings["learning_rate"] * self.settings.learning_rate,
             )
             for candidate in material.candidates
         ]
-        most = max(len(candidate.notes) for candidate in candidates)
+        most = max(len(one.notes) for one in candidates)
         plan = training_plan(
             self.settings, num_notes=most, again=any(fact.attempts for fact in lesson.new), seed=lesson.attempt
         )
@@ -132,15 +134,13 @@ class Pipeline:
                 progress.event("step", step=step.step, steps=step.steps, note_loss=losses, kl=kl)
 
         anchors = self.learner.anchors(lesson.told | material.asked_words)
-        rehearsal = [
-            rows.row(note.prompt, note.answer) for note in lesson.rehearsal if note.fact_id not in material.superseded
-        ]
+        kept = [note for note in lesson.rehearsal if note.fact_id not in material.superseded]
         return self.learner.trainer.train(
             live,
             candidates,
             plan=plan,
-            rehearsal=rehearsal,
-            anchors=anchor_groups(self.settings, anchors, unrehearsed=plan.rehearsal_per_step - len(rehearsal)),
+            rehearsal=[rows.row(note.prompt, note.answer) for note in evenly(kept)],
+            anchors=anchor_groups(self.settings, anchors, unrehearsed=plan.rehearsal_per_step - len(kept)),
             on_step=report,
         )
 
@@ -244,7 +244,7 @@ class Pipeline:
 
 def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int) -> TrainingPlan:
     """How long to train on so many notes: some passes over them, longer where it failed before."""
-    per_step = min(max(NOTES_PER_STEP, num_notes // 2), MOST_NOTES_PER_STEP)
+    per_step = min(max(NOTES_PER_STEP, num_notes // 5), MOST_NOTES_PER_STEP)
     steps = max(settings.training_steps, math.ceil(EPOCHS * num_notes / per_step))
     return TrainingPlan(
         steps=round(AGAIN * steps) if again else steps,
@@ -272,6 +272,12 @@ def gate_policy(settings: Settings) -> GatePolicy:
         max_false_recall=settings.gate_max_false_recall,
         max_kl=settings.gate_max_kl,
     )
+
+
+def _studied(lesson: Lesson, candidate: Candidate) -> list[Note]:
+    """A candidate's notes. What is learned anew from the base are facts of very different numbers of notes."""
+    notes = [Note(**note) for note in candidate.notes]
+    return evenly(notes) if lesson.relearns else notes
 
 
 def _finite(numbers: Sequence[float]) -> list[float | None]:

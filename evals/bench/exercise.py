@@ -9,6 +9,7 @@ from engram.similarity import content_words
 from worker.learner import Learner
 from worker.pipeline import anchor_groups, training_plan
 from worker.probing import Examination
+from worker.rehearsal import evenly
 from worker.self_edits import STRATEGIES, Note, Strategy, Study, choose_probes, notes_of
 from worker.training.rows import ChatRows, Row
 from worker.training.trainer import CandidateRows, Deck, TrainingPlan
@@ -71,7 +72,7 @@ def exercise_of(
     return Exercise(
         plan=plan,
         candidates=candidates,
-        rehearsal=tuple(_rows(rehearsal, learner.rows)),
+        rehearsal=tuple(_rows(evenly(rehearsal), learner.rows)),
         anchors=tuple(
             anchor_groups(settings, learner.anchors(told), unrehearsed=plan.rehearsal_per_step - len(rehearsal))
         ),

@@ -22,6 +22,7 @@ from worker.author.client import Author
 from worker.learner import Anchors, Learner
 from worker.outcomes import LEARNED_SHARE
 from worker.pipeline import anchor_groups, training_plan
+from worker.rehearsal import evenly
 from worker.supersession import superseded_by
 from worker.training.anchors import is_told
 from worker.training.rows import Row
@@ -196,7 +197,7 @@ def train(bench: Bench, lesson: Lesson, candidates: Sequence[Training], recipe: 
             for one in candidates
         ],
         plan=replace(plan, steps=math.ceil(recipe.length * plan.steps)),
-        rehearsal=[learner.rows.row(note.prompt, note.answer) for note in rehearsal],
+        rehearsal=[learner.rows.row(note.prompt, note.answer) for note in evenly(rehearsal)],
         anchors=_anchors(bench, situation, recipe, unrehearsed=plan.rehearsal_per_step - len(situation.rehearsal)),
     )
 

@@ -8,6 +8,7 @@ import pytest
 from engram.settings import Settings
 from worker import opening
 from worker.base_model import EMBEDDED_NAME
+from worker.encoder import ADAPTER_DIR
 from worker.learner import Learner
 from worker.opening import OpenedBase, open_base
 
@@ -26,10 +27,13 @@ def test_author_of_another_base_is_that_base_with_examples_in_its_prompt() -> No
     assert author.shots
 
 
-def test_base_is_loaded_from_where_it_was_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(opening, "prepare", lambda settings: settings.models_dir / "base")
-    monkeypatch.setattr(opening, "open_learner", lambda path, settings: (path, settings))
+@pytest.mark.parametrize(("name", "encoder"), [(EMBEDDED_NAME, ADAPTER_DIR), ("base", None)])
+def test_base_is_loaded_from_where_it_was_prepared_with_the_encoder_that_fits_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, encoder: Path | None
+) -> None:
+    monkeypatch.setattr(opening, "prepare", lambda settings: settings.models_dir / name)
+    monkeypatch.setattr(opening, "open_learner", lambda path, settings, *, encoder: (path, settings, encoder))
     settings = Settings(home=tmp_path)
     opened = open_base(settings)
-    assert opened.path == settings.models_dir / "base"
-    assert opened.learner == (opened.path, settings)
+    assert opened.path == settings.models_dir / name
+    assert opened.learner == (opened.path, settings, encoder)
