@@ -106,7 +106,7 @@ class Pipeline:
             return AdapterRepository(session).of_run(run_id)
 
     def _initial(self, lesson: Lesson) -> Weights:
-        """The live version's weights, or an untrained adapter, which equals the base."""
+        """The live version's weights, or an untrained adapter, which answers nearly as the base does."""
         return self.learner.lora.fresh(seed=self.settings.seed) if lesson.starts_from_base else self._live(lesson)
 
     def _live(self, lesson: Lesson) -> Weights:
