@@ -167,7 +167,7 @@ def test_probes_of_one_origin_are_told_apart_and_erased_with_the_study_material(
         session.flush()
         assert [probe.answers for probe in facts.probes([fact.id], origin="user")] == [["Biscuit", "biscuit"]]
         assert len(facts.probes([fact.id])) == 2
-        facts.erase_study_material(fact.id)
+        facts.erase_study_material(fact)
         assert facts.probes([fact.id]) == []
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from structlog.testing import capture_logs
 
 from tests.fakes.base import tiny_base, trained_looking
 from worker.encoder.contrast import Batches, contrast, groups_of, nearest_share
@@ -131,7 +132,9 @@ def test_a_saved_version_is_a_plain_peft_folder_with_the_encoder_in_it(encoder_f
 
 
 def test_an_encoder_that_needs_a_higher_rank_than_versions_have_is_not_used(encoder_folder: Path) -> None:
-    assert read_encoder(StackedLora(tiny_base(), rank=1, first_layer=FIRST_LAYER), encoder_folder) == {}
+    with capture_logs() as logs:
+        assert read_encoder(StackedLora(tiny_base(), rank=1, first_layer=FIRST_LAYER), encoder_folder) == {}
+    assert [entry["event"] for entry in logs] == ["encoder.not_used"]
 
 
 def test_a_version_without_encoder_beside_one_with_it_stays_without(encoder_folder: Path) -> None:
