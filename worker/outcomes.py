@@ -12,6 +12,7 @@ from engram.lifecycle import FactStatus, RunKind, RunStatus, advance_fact, advan
 from engram.models import Candidate, Fact, LearningRun
 from engram.promotion import make_live
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
+from engram.repositories.runs import GAVE_WAY
 from engram.routing import BASE_VERSION
 from worker.curriculum import Lesson
 from worker.material import superseded_reason
@@ -70,6 +71,13 @@ def end(
         if version is None:
             _try_again(session, runs.fact_ids(run_id), error or "publishing failed")
             _forget_all_the_same(session, run)
+
+
+def give_way(database: Database, run_id: str) -> None:
+    """End a consolidation that stood in the way. Nothing was published; the live version is untouched."""
+    with database.transaction() as session:
+        runs = RunRepository(session)
+        runs.finish(runs.by_id(run_id), to=RunStatus.REJECTED, error=GAVE_WAY)
 
 
 def requeue(database: Database, run_id: str, *, counts: bool) -> None:

@@ -17,9 +17,10 @@ from engram.gate import GateDecision, GatePolicy, decide, quality
 from engram.lifecycle import RunKind, RunStatus
 from engram.models import AdapterVersion, Candidate
 from engram.repositories import AdapterRepository, RunRepository
+from engram.repositories.runs import GAVE_WAY
 from engram.settings import Settings
 from engram.vllm_client import EngineClient
-from worker import outcomes, proof, publishing
+from worker import outcomes, proof, publishing, recovery
 from worker.author.client import Author
 from worker.curriculum import Lesson, plan_lesson
 from worker.learner import Anchors, Learner
@@ -43,6 +44,10 @@ MOST_CONSOLIDATED_PROBES = 120
 REPORT_EVERY_STEPS = 2
 
 
+class GaveWay(Exception):
+    """A consolidation stops: a user waits for something else."""
+
+
 @dataclass(frozen=True)
 class Pipeline:
     database: Database
@@ -57,6 +62,9 @@ class Pipeline:
         with progress.heartbeat():
             try:
                 self._run(run_id, progress)
+            except GaveWay:
+                outcomes.give_way(self.database, run_id)
+                progress.event("rejected", reason=GAVE_WAY)
             except EngineUnavailable as error:
                 progress.event("waiting", reason=error.message)
                 outcomes.requeue(self.database, run_id, counts=False)
@@ -130,6 +138,10 @@ class Pipeline:
 
         def report(step: TrainingProgress) -> None:
             if step.step % REPORT_EVERY_STEPS == 0 or step.step == step.steps:
+                if lesson.kind == RunKind.CONSOLIDATE and recovery.someone_waits(
+                    self.database, self.settings, besides=lesson.run_id
+                ):
+                    raise GaveWay
                 losses, kl = _finite(step.note_loss), _finite(step.anchor_kl)
                 progress.event("step", step=step.step, steps=step.steps, note_loss=losses, kl=kl)
 

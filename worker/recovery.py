@@ -43,6 +43,14 @@ def to_consolidate(database: Database, settings: Settings) -> list[str]:
         return RunRepository(session).spaces_to_consolidate(after_runs=settings.consolidate_after_runs)
 
 
+def someone_waits(database: Database, settings: Settings, *, besides: str) -> bool:
+    """Whether anything but the run `besides` is to be learned or forgotten, in any space."""
+    wanted = [FactStatus.FORGETTING, *([FactStatus.PENDING] if settings.learn_automatically else [])]
+    with database.read() as session:
+        others = [run for run in RunRepository(session).unfinished() if run.id != besides]
+        return bool(others or FactRepository(session).spaces_with(*wanted))
+
+
 def release_orphaned_runs(database: Database, *, only_worker: bool, stale_s: float) -> None:
     """Let the runs of a dead worker be claimed at once. With several workers only silent ones are dead."""
     dead_since = utc_now() - timedelta(seconds=0 if only_worker else stale_s)

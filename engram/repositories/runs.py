@@ -14,6 +14,8 @@ from engram.models import Candidate, LearningRun, RunEvent, RunFact, Space
 from engram.models.base import utc_now
 from engram.repositories.pages import Page, newest_first
 
+GAVE_WAY = "gave way to something that a user waits for; it is due again once nothing is pending"
+
 
 class RunRepository:
     def __init__(self, session: Session) -> None:
@@ -48,10 +50,14 @@ class RunRepository:
         return list(self.session.scalars(select(LearningRun).where(LearningRun.status.in_(ACTIVE_RUN))))
 
     def spaces_to_consolidate(self, *, after_runs: int) -> list[str]:
-        """Ids of spaces with so many published learning runs since they last were trained from the base."""
+        """Ids of spaces with so many published learning runs since they last were trained from the base.
+
+        A consolidation that gave way does not count.
+        """
         relearned = (
             select(LearningRun.space_id, func.max(LearningRun.created_at).label("at"))
             .where(LearningRun.kind.in_([RunKind.REBUILD, RunKind.CONSOLIDATE]))
+            .where(or_(LearningRun.error.is_(None), LearningRun.error != GAVE_WAY))
             .group_by(LearningRun.space_id)
             .subquery()
         )

@@ -10,7 +10,8 @@ from engram.gate import GatePolicy, ProbeKind, ProbeReport, SliceScore, decide
 from engram.lifecycle import FactStatus, RunKind, RunStatus
 from engram.models.base import utc_now
 from engram.repositories import ChatRepository, RunRepository
-from tests.integration.worker.conftest import CAT, TOWN, Flow
+from engram.repositories.runs import GAVE_WAY
+from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, Flow
 from worker import pipeline, recovery
 from worker.learner import Learner
 from worker.probing import Examination, Examined
@@ -104,3 +105,24 @@ def test_space_is_not_consolidated_twice_for_the_same_runs(flow: Flow) -> None:
     assert recovery.to_consolidate(flow.database, settings) == [flow.space.id]
     _consolidate(flow)
     assert recovery.to_consolidate(flow.database, settings) == []
+
+
+def test_consolidation_gives_way_to_a_fact_stated_meanwhile_and_is_due_again(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _learn_one_after_another(flow)
+    train = Trainer.train
+
+    def state_one_meanwhile(trainer: Trainer, *args: object, **options: object) -> object:
+        if not flow.facts(FactStatus.PENDING, FactStatus.LEARNING):
+            flow.state(NEW_TOWN)
+        return train(trainer, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "train", state_one_meanwhile)
+    _consolidate(flow)
+    assert [(run.kind, run.status, run.error) for run in flow.runs()[2:]] == [
+        (RunKind.CONSOLIDATE, RunStatus.REJECTED, GAVE_WAY),
+        (RunKind.LEARN, RunStatus.PUBLISHED, None),
+    ]
+    settings = flow.worker.settings.model_copy(update={"consolidate_after_runs": 2, "consolidate_idle_s": 0.0})
+    assert recovery.to_consolidate(flow.database, settings) == [flow.space.id]
