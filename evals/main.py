@@ -1,13 +1,11 @@
 """`engram eval`: measure a running Engram, or one started for it, and print the figures."""
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from evals import swaps, told_once
@@ -18,13 +16,12 @@ from evals.gate.command import gate_command
 from evals.leak.command import leak_command
 from evals.product import engram_at
 from evals.stream.command import stream_command
+from evals.stream.session import JsonOption, console, write_json
 from evals.update.command import update_command
 
 app = typer.Typer(help="Measure Engram through its API.", no_args_is_help=True, add_completion=False)
-console = Console()
 
 UrlOption = Annotated[str | None, typer.Option(help="A running Engram. Without it one is started for the run.")]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write figures and every answer to this file.")]
 
 
 @app.callback()
@@ -52,7 +49,7 @@ def told_once_command(
         )
     figures = {"eval": "told-once", "n": n, "batch": batch, "seconds": time.monotonic() - started, **figures}
     if json_path:
-        json_path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+        write_json(json_path, figures)
     console.print(_table(figures))
 
 
@@ -73,7 +70,7 @@ def swaps_command(
             say=lambda line: console.print(line, highlight=False),
         )
     if json_path:
-        json_path.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(json_path, figures)
     console.print(
         f"{figures['publishes']} publishes, {figures['rollbacks']} rollbacks, {figures['requests']} requests: "
         f"{figures['wrong_version']} from a wrong version, {figures['failed']} failed",

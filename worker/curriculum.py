@@ -37,6 +37,11 @@ class Lesson:
         return self.relearns or self.parent_version == 0
 
     @property
+    def consolidates(self) -> bool:
+        """Whether it shall only keep, better than the live version, what that knows."""
+        return self.kind == RunKind.CONSOLIDATE
+
+    @property
     def relearns(self) -> bool:
         """Whether it teaches no new fact, but those that are live anew, from the base."""
         return self.kind in (RunKind.REBUILD, RunKind.CONSOLIDATE)

@@ -14,7 +14,7 @@ import structlog
 from engram.db import Database
 from engram.errors import Conflict, EngineUnavailable
 from engram.gate import GateDecision, GatePolicy, decide, quality
-from engram.lifecycle import RunKind, RunStatus
+from engram.lifecycle import RunStatus
 from engram.models import AdapterVersion, Candidate
 from engram.repositories import AdapterRepository, RunRepository
 from engram.repositories.runs import GAVE_WAY
@@ -91,7 +91,7 @@ class Pipeline:
         with progress.stage("training"):
             trained = self._train(lesson, material, initial, progress)
         # What is consolidated must be better than the live version, though it began at the base.
-        compared = self._live(lesson) if lesson.kind == RunKind.CONSOLIDATE else initial
+        compared = self._live(lesson) if lesson.consolidates else initial
         with progress.stage("probing"):
             examined = examine(self.learner, compared, trained, self._examination(lesson, material))
         with progress.stage("gate"):
@@ -138,9 +138,7 @@ class Pipeline:
 
         def report(step: TrainingProgress) -> None:
             if step.step % REPORT_EVERY_STEPS == 0 or step.step == step.steps:
-                if lesson.kind == RunKind.CONSOLIDATE and recovery.someone_waits(
-                    self.database, self.settings, besides=lesson.run_id
-                ):
+                if lesson.consolidates and recovery.someone_waits(self.database, self.settings):
                     raise GaveWay
                 losses, kl = _finite(step.note_loss), _finite(step.anchor_kl)
                 progress.event("step", step=step.step, steps=step.steps, note_loss=losses, kl=kl)
@@ -165,7 +163,7 @@ class Pipeline:
             forgotten=lesson.forgotten,
             seed=self.settings.seed,
         )
-        if lesson.kind == RunKind.CONSOLIDATE:
+        if lesson.consolidates:
             return replace(examination, max_earlier=MOST_CONSOLIDATED_PROBES)
         return examination
 
@@ -173,7 +171,7 @@ class Pipeline:
         self, lesson: Lesson, material: Material, examined: list[Examined], progress: Progress
     ) -> list[GateDecision]:
         policy = gate_policy(self.settings)
-        if lesson.kind == RunKind.CONSOLIDATE:
+        if lesson.consolidates:
             policy = replace(policy, teaches=False, max_retention_loss=0.0)
         decisions = [decide(one.report, policy=policy) for one in examined]
         with self.database.transaction() as session:

@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from engram.db import Database
-from engram.lifecycle import AdapterStatus, FactStatus
+from engram.lifecycle import AdapterStatus, FactStatus, RunStatus
 from engram.models.base import utc_now
 from engram.queue import Doorbell
 from engram.repositories import AdapterRepository, ChatRepository, FactRepository, RunRepository
@@ -43,12 +43,12 @@ def to_consolidate(database: Database, settings: Settings) -> list[str]:
         return RunRepository(session).spaces_to_consolidate(after_runs=settings.consolidate_after_runs)
 
 
-def someone_waits(database: Database, settings: Settings, *, besides: str) -> bool:
-    """Whether anything but the run `besides` is to be learned or forgotten, in any space."""
+def someone_waits(database: Database, settings: Settings) -> bool:
+    """Whether anything is to be learned or forgotten, in any space. What another worker runs does not wait."""
     wanted = [FactStatus.FORGETTING, *([FactStatus.PENDING] if settings.learn_automatically else [])]
     with database.read() as session:
-        others = [run for run in RunRepository(session).unfinished() if run.id != besides]
-        return bool(others or FactRepository(session).spaces_with(*wanted))
+        queued = any(run.status == RunStatus.QUEUED for run in RunRepository(session).unfinished())
+        return queued or bool(FactRepository(session).spaces_with(*wanted))
 
 
 def release_orphaned_runs(database: Database, *, only_worker: bool, stale_s: float) -> None:

@@ -70,14 +70,14 @@ class ChatRepository:
 
     def erase_exchange(self, message_id: str) -> None:
         """Empty a message and the answer that followed it. That they were said stays."""
-        said = self.session.get(Message, message_id)
+        said = self.message(message_id)
         if said is None:
             return
+        said.content = ""
         later = select(Message).where(Message.conversation_id == said.conversation_id, Message.id > said.id)
         following = self.session.scalar(later.order_by(Message.id).limit(1))
-        for message in (said, following):
-            if message is said or (message is not None and message.role == "assistant"):
-                message.content = ""
+        if following is not None and following.role == "assistant":
+            following.content = ""
 
     def awaiting_extraction(self, *, limit: int = 100) -> Sequence[str]:
         """Ids of user messages not yet extracted, oldest first."""

@@ -3,15 +3,15 @@
 import random
 from typing import Any
 
-from worker.author.dataset import load_examples
+from worker.author import dataset
 from worker.author.tasks import Question
 from worker.self_edits import Study
 
 
 def studied_facts(*, seed: int = 0) -> list[Study]:
     """Some 700 different facts with questions, restatements and implications, shuffled."""
-    facts = [fact for example in load_examples() for fact in example["facts"] if "details" in fact]
-    studies = [_study(f"fact_{number:03}", fact) for number, fact in enumerate(facts)]
+    facts = enumerate(dataset.studied_facts(dataset.load_examples()))
+    studies = [_study(f"fact_{number:03}", fact) for number, fact in facts]
     random.Random(seed).shuffle(studies)
     return studies
 

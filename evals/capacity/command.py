@@ -1,9 +1,5 @@
 """`engram eval capacity`: tell facts, ask all of them now and then, print and draw the curve."""
 
-from typing import Annotated
-
-import typer
-
 from evals import told_once
 from evals.capacity import report
 from evals.stream import plots, session
@@ -17,7 +13,7 @@ def capacity_command(
     *,
     dataset: session.DatasetOption = Dataset.TOLD_ONCE,
     path: session.PathOption = None,
-    n: Annotated[int, typer.Option(min=1, help="How many facts to tell, drawn and ordered by the seed.")] = 40,
+    n: session.NumFactsOption = 40,
     methods: session.MethodsOption = "engram",
     seed: session.SeedOption = 0,
     checkpoints: session.CheckpointsOption = 10,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engram.grading import is_right
 from evals.stream.rows import Row, read_each
-from worker.author.dataset import Example, load_examples, split
+from worker.author.dataset import Example, load_examples, split, studied_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,6 @@ def cast(facts: Sequence[Fact], *, group: int, num_earlier: int, num_new: int, s
 
 
 def _of_examples(examples: Iterable[Example]) -> list[Fact]:
-    quotes = [fact for example in examples for fact in example["facts"] if "details" in fact]
     return [
         Fact(
             f"fact_{number}",
@@ -93,7 +92,7 @@ def _of_examples(examples: Iterable[Example]) -> list[Fact]:
                 Detail((detail["answer"],), tuple(detail["questions"]), detail["reply"]) for detail in quote["details"]
             ),
         )
-        for number, quote in enumerate(quotes)
+        for number, quote in enumerate(studied_facts(examples))
     ]
 
 

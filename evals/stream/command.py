@@ -1,9 +1,5 @@
 """`engram eval stream`: read the set, run the methods, write what they got."""
 
-from typing import Annotated
-
-import typer
-
 from evals import told_once
 from evals.stream import plots, report, session
 from evals.stream.datasets import Dataset, draw, read
@@ -17,7 +13,7 @@ def stream_command(
     *,
     dataset: session.DatasetOption = Dataset.TOLD_ONCE,
     path: session.PathOption = None,
-    n: Annotated[int, typer.Option(min=1, help="How many facts to tell, drawn and ordered by the seed.")] = 40,
+    n: session.NumFactsOption = 40,
     methods: session.MethodsOption = session.ALL_METHODS,
     seed: session.SeedOption = 0,
     checkpoints: session.CheckpointsOption = 10,

@@ -1,6 +1,5 @@
 """What all methods share: the resident base, the author, and how questions are answered."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,9 +59,6 @@ def answer(
 
 
 def with_layers(lora: StackedLora, *, rank: int, first_layer: int, kinds: Sequence[str] = LINEAR_LAYERS) -> StackedLora:
-    """The same wrapped base, on which other layers are trained, at another rank. Wraps nothing again."""
-    other = copy.copy(lora)
-    other.rank, other.first_layer, other.encoder = rank, first_layer, {}
-    upper = lora.base.linear_layers(first_layer)
-    other.trained = tuple(name for name in upper if name.rsplit(".", 1)[-1] in kinds)
-    return other
+    """The same wrapped base, on which other layers are trained, at another rank."""
+    names = (name for name in lora.base.linear_layers(first_layer) if name.rsplit(".", 1)[-1] in kinds)
+    return lora.training(names, rank=rank, first_layer=first_layer)

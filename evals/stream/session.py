@@ -26,6 +26,7 @@ console = Console()
 
 DatasetOption = Annotated[Dataset, typer.Option(help="The format of the set.")]
 PathOption = Annotated[Path | None, typer.Option(help="The set's file. Without it, Engram's own.")]
+NumFactsOption = Annotated[int, typer.Option(min=1, help="How many facts to tell, drawn and ordered by the seed.")]
 MethodsOption = Annotated[str, typer.Option(help="Which methods, with commas between.")]
 SeedOption = Annotated[int, typer.Option(help="Draws the facts and their order, seeds all training and the intervals.")]
 CheckpointsOption = Annotated[int, typer.Option(min=1, help="How often all earlier facts are asked.")]
@@ -128,9 +129,14 @@ def write_files(
 ) -> None:
     """`head`: the line above the Markdown table. Folders are made where there are none."""
     if json_path:
-        _write(json_path, json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        write_json(json_path, found)
     if markdown_path:
         _write(markdown_path, tables.markdown(rows, head=head))
+
+
+def write_json(path: Path, found: Json) -> None:
+    """Folders are made where there are none."""
+    _write(path, json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _write(path: Path, text: str) -> None:

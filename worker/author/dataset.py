@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,15 @@ def split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
     return train, examples[::HELD_OUT_EVERY]
 
 
+def studied_facts(examples: Iterable[Example]) -> list[Example]:
+    """The facts that come with details, questions and the rest. Others are there for extraction alone."""
+    return [fact for example in examples for fact in example["facts"] if "details" in fact]
+
+
 def rows_of(examples: list[Example], *, seed: int) -> list[Row]:
     """Rows of all tasks, shuffled. Another seed draws other questions and orders from the same examples."""
     rng = random.Random(seed)
-    all_facts = [fact for example in examples for fact in example["facts"] if "details" in fact]
+    all_facts = studied_facts(examples)
     chatter = [example["message"] for example in examples if not example["facts"]]
     rows = [row for example in examples for row in _example_rows(example, all_facts, rng)]
     rows += [_buried_row(example, chatter, rng) for example in examples if example["facts"] and chatter]
@@ -51,7 +56,7 @@ def rows_of(examples: list[Example], *, seed: int) -> list[Row]:
 
 def _example_rows(example: Example, all_facts: list[Example], rng: random.Random) -> Iterator[Row]:
     yield Row(tasks.EXTRACT, example["message"], _quotes(example))
-    for fact in (fact for fact in example["facts"] if "details" in fact):  # others are for extraction alone
+    for fact in studied_facts([example]):
         statement = fact["quote"]
         yield Row(tasks.DETAILS, statement, "\n".join(detail["answer"] for detail in fact["details"]))
         yield from _question_rows(fact, rng)

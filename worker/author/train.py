@@ -6,7 +6,6 @@ length share a batch, so little is spent on padding.
 
 import argparse
 import json
-import math
 import random
 import time
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from engram.settings import Settings
 from worker.author import tasks
 from worker.author.dataset import Row, load_examples, rows_of, split
 from worker.training.base import ResidentBase, load_base
-from worker.training.optimizer import StackedAdamW
+from worker.training.optimizer import StackedAdamW, falling
 from worker.training.stacked_lora import StackedLora
 from worker.training.vocabulary import cross_entropy
 
@@ -135,7 +134,7 @@ def _schedule(progress: float, warmup_share: float) -> float:
     """Linear warm-up, then cosine to a tenth."""
     if progress < warmup_share:
         return (progress + 1e-3) / warmup_share
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * (progress - warmup_share) / (1 - warmup_share)))
+    return falling((progress - warmup_share) / (1 - warmup_share))
 
 
 def main() -> None:

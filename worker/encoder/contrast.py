@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from worker.author.dataset import Example
+from worker.author.dataset import Example, studied_facts
 from worker.training.trainer import Deck
 
 DETAILS_PER_FACT = 3
@@ -29,8 +29,10 @@ class Batch:
 
 def groups_of(examples: Sequence[Example]) -> list[list[Group]]:
     """By fact: the questions about each of its details, several wordings each. Details of a fact repel each other."""
-    facts = [fact for example in examples for fact in example["facts"] if "details" in fact]
-    worded = [[d["questions"] for d in fact["details"] if len(d["questions"]) >= WORDINGS] for fact in facts]
+    worded = [
+        [detail["questions"] for detail in fact["details"] if len(detail["questions"]) >= WORDINGS]
+        for fact in studied_facts(examples)
+    ]
     return [details for details in worded if details]
 
 

@@ -9,10 +9,10 @@ term holds the base's answers to ordinary prompts.
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -22,12 +22,12 @@ from worker.author.dataset import Example, load_examples, split
 from worker.encoder import ADAPTER_DIR
 from worker.encoder.contrast import Batches, contrast, groups_of, nearest_share
 from worker.learner import Learner, open_learner
-from worker.training.optimizer import StackedAdamW
+from worker.training.layers import through_layers
+from worker.training.optimizer import StackedAdamW, falling
 from worker.training.packing import pack
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights
 from worker.training.trainer import Deck
-from worker.training.tree_attention import packed_as
 from worker.training.vocabulary import kl_to_base
 
 _QUESTIONS_AT_ONCE = 64
@@ -65,22 +65,18 @@ class Reader:
     def divergence(self, anchors: Sequence[Row], weights: Weights) -> torch.Tensor:
         """Mean KL(base || encoded) a token on the anchors' answers, in nats."""
         base = self.learner.base
-        with torch.no_grad():
-            (known,) = self._hidden(anchors, None, [base.num_layers])
         (hidden,) = self._hidden(anchors, weights, [base.num_layers])
-        norm, head = base.decoder.norm, base.model.lm_head.weight
-        return kl_to_base(norm(hidden)[None], head, norm(known)).mean()
+        known = self.learner.trainer.base_hidden(anchors)
+        return kl_to_base(base.decoder.norm(hidden)[None], base.model.lm_head.weight, known).mean()
 
     def _hidden(self, rows: Sequence[Row], weights: Weights | None, layers: Sequence[int]) -> list[torch.Tensor]:
         base = self.learner.base
         packed = pack(self.learner.rows.prefix, [[(row, 0) for row in rows]], base.device)
         hidden, found = base.decoder.embed_tokens(packed.ids_CT), []
-        rotary = base.decoder.rotary_emb(hidden, position_ids=packed.positions_CT)
-        with self.learner.lora.use(weights), packed_as(packed.layout, config=base.decoder.config):
-            for number, layer in enumerate(base.decoder.layers[: max(layers)], start=1):
-                hidden = layer(hidden, position_ids=packed.positions_CT, position_embeddings=rotary)
-                if number in layers:
-                    found.append(hidden[packed.answer_at])
+        with self.learner.lora.use(weights):
+            for first, last in pairwise((0, *layers)):
+                hidden = through_layers(base, hidden, packed, first, last)
+                found.append(hidden[packed.answer_at])
         return found
 
 
@@ -141,7 +137,7 @@ def _read_all(reader: Reader, questions: list[str], weights: Weights | None, con
 
 def _schedule(step: int, config: Config) -> float:
     """Linear warm-up times a cosine to a tenth."""
-    return min(1.0, (step + 1) / config.warmup_steps) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / config.steps)))
+    return min(1.0, (step + 1) / config.warmup_steps) * falling(step / config.steps)
 
 
 def main() -> None:

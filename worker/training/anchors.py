@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engram.similarity import content_words
-from worker.author.dataset import load_examples
+from worker.author.dataset import load_examples, studied_facts
 from worker.training.rows import ChatRows, Row
 
 OTHERS_EVERY = 3
@@ -58,7 +58,7 @@ def _questions_of_others() -> list[str]:
     They are worded as questions about one's own facts are, and nobody told them here: what best
     teaches an adapter to keep to its own.
     """
-    facts = [fact for example in load_examples() for fact in example["facts"] if "details" in fact]
+    facts = studied_facts(load_examples())
     first_person = re.compile(r"\b(my|our|i|we)\b", re.IGNORECASE)
     questions = [fact["details"][0]["questions"][0] for fact in facts[::OTHERS_EVERY]]
     return list(dict.fromkeys(question for question in questions if first_person.search(question)))

@@ -4,6 +4,8 @@ The update is Loshchilov & Hutter 2019 (arXiv 1711.05101) without weight decay: 
 exactly as it would alone.
 """
 
+import math
+
 import torch
 
 from worker.training.stacked_lora import Weights
@@ -35,3 +37,8 @@ class StackedAdamW:
             denominator = (square / (1 - beta2**self.steps)).sqrt_().add_(self.eps)
             parameter.sub_(size_C11 * mean / denominator)
             parameter.grad = None
+
+
+def falling(progress: float) -> float:
+    """A cosine from 1 down to a tenth, as `progress` goes from 0 to 1."""
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))

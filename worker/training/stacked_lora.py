@@ -8,7 +8,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,19 +52,17 @@ class StackedLora:
     """Wraps the base's linear layers in place and sets which candidates' weights they use.
 
     What it trains are the layers from `first_layer` up; an adapter that was trained otherwise can be used all the same.
-    `encoder`: what every new candidate carries on the layers below, unchanged (`worker.encoder`); none by default.
+    `encoder`: what every new candidate carries on the layers below, unchanged (`worker.encoder`); empty until set.
     """
 
-    def __init__(
-        self, base: ResidentBase, *, rank: int, first_layer: int, encoder: Mapping[str, torch.Tensor] | None = None
-    ) -> None:
+    def __init__(self, base: ResidentBase, *, rank: int, first_layer: int) -> None:
         self.base = base
         self.rank = rank
         self.first_layer = first_layer
         self.scale = 2.0  # alpha = 2 r
         self.trained = tuple(base.linear_layers(first_layer))
         self.modules = {name: self._wrap(name, layer) for name, layer in base.linear_layers().items()}
-        self.encoder: Weights = dict(encoder or {})
+        self.encoder: Weights = {}
 
     def fresh(self, *, seed: int) -> Weights:
         """One untrained candidate: it answers as the base does, or as the base reads through the encoder."""
@@ -74,13 +72,16 @@ class StackedLora:
         """Whether training may change this tensor of a candidate."""
         return key.rpartition(".")[0] in self.trained
 
-    def below(self, layer: int, *, rank: int) -> "StackedLora":
-        """The same wrapped base, of which the layers below `layer` are trained. Wraps nothing again."""
+    def training(self, names: Iterable[str], *, rank: int, first_layer: int) -> "StackedLora":
+        """The same wrapped base, of which these modules are trained, without an encoder. Wraps nothing again."""
         other = copy.copy(self)
-        upper = self.base.linear_layers(layer)
-        other.rank, other.first_layer, other.encoder = rank, 0, {}
-        other.trained = tuple(name for name in self.modules if name not in upper)
+        other.rank, other.first_layer, other.encoder, other.trained = rank, first_layer, {}, tuple(names)
         return other
+
+    def below(self, layer: int, *, rank: int) -> "StackedLora":
+        """The same wrapped base, of which the layers below `layer` are trained."""
+        upper = self.base.linear_layers(layer)
+        return self.training((name for name in self.modules if name not in upper), rank=rank, first_layer=0)
 
     def _untrained(self, *, seed: int) -> Weights:
         """A as PEFT initialises it, B zero."""

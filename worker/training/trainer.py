@@ -6,7 +6,6 @@ trained: their activations are computed once a row and kept. Above them, all can
 one batch over the frozen weights.
 """
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,11 @@ from typing import Generic, TypeVar
 import torch
 
 from worker.training.base import ResidentBase
-from worker.training.optimizer import StackedAdamW
+from worker.training.layers import through_layers
+from worker.training.optimizer import StackedAdamW, falling
 from worker.training.packing import Packed, pack
 from worker.training.rows import ChatRows, Row
 from worker.training.stacked_lora import StackedLora, Weights, repeat
-from worker.training.tree_attention import packed_as
 from worker.training.vocabulary import cross_entropy, kl_to_base
 
 Drawn = TypeVar("Drawn")
@@ -87,7 +86,6 @@ class Trainer:
         rehearse and are anchored with the same draws.
         """
         rng = random.Random(plan.seed)
-        self._use_lower(initial)
         weights = {
             name: w.clone().requires_grad_(self.lora.is_trained(name))
             for name, w in repeat(initial, len(candidates)).items()
@@ -98,8 +96,7 @@ class Trainer:
         rehearsal_deck = Deck(rehearsal, rng)
         anchor_decks = [(Deck(rows, rng), count) for rows, count in anchors]
         all_anchors = [row for rows, _ in anchors for row in rows]
-        self._remember([*(row for c in candidates for row in c.notes), *rehearsal, *all_anchors])
-        self._remember_base(all_anchors)
+        self._keep(initial, [*(row for c in candidates for row in c.notes), *rehearsal], all_anchors)
         for step in range(plan.steps):
             rehearsed = rehearsal_deck.draw(plan.rehearsal_per_step)
             anchored = [row for deck, count in anchor_decks for row in deck.draw(count)]
@@ -117,17 +114,18 @@ class Trainer:
 
     def prepare(self, anchors: Sequence[Row]) -> None:
         """Compute what training keeps of anchors, so that the first run does not wait for it."""
-        self._use_lower(self.lora.encoder)
-        self._remember(anchors)
+        self._keep(self.lora.encoder, (), anchors)
+
+    def base_hidden(self, anchors: Sequence[Row]) -> torch.Tensor:
+        """The bare base's final hidden states at the anchors' answers, [N, D]: the other side of the KL."""
         self._remember_base(anchors)
+        return torch.cat([self._base_hidden[row] for row in anchors])
 
     @torch.no_grad()
     def kl(self, weights: Weights, anchors: Sequence[Row]) -> list[float]:
         """Mean KL(base || candidate) a token on the anchors' answers, by candidate, in nats."""
         count = next(iter(weights.values())).shape[0]
-        self._use_lower(weights)
-        self._remember(anchors)
-        self._remember_base(anchors)
+        self._keep(weights, (), anchors)
         totals, tokens = [0.0] * count, 0
         for start in range(0, len(anchors), 8):
             chunk = list(anchors[start : start + 8])
@@ -159,7 +157,7 @@ class Trainer:
 
     def _kl(self, hidden_CND: torch.Tensor, anchored: Sequence[Row]) -> torch.Tensor:
         """KL(base || candidate) at each answer token of the anchors, [C, N]."""
-        return kl_to_base(hidden_CND, self._head_VD, torch.cat([self._base_hidden[row] for row in anchored]))
+        return kl_to_base(hidden_CND, self._head_VD, self.base_hidden(anchored))
 
     @property
     def _head_VD(self) -> torch.Tensor:
@@ -169,7 +167,7 @@ class Trainer:
     def _upper(self, candidates: Sequence[Sequence[Row]], packed: Packed) -> torch.Tensor:
         """Final hidden states [N, D] at the predicted positions, through the trained layers."""
         hidden_CTD = self._assemble(candidates, packed.ids_CT.shape[1])
-        hidden_CTD = self._layers(hidden_CTD, packed, self.lora.first_layer, self.base.num_layers)
+        hidden_CTD = through_layers(self.base, hidden_CTD, packed, self.lora.first_layer, self.base.num_layers)
         hidden: torch.Tensor = self.base.decoder.norm(hidden_CTD[packed.answer_at])
         return hidden
 
@@ -181,12 +179,11 @@ class Trainer:
             hidden[c, : len(known)] = known
         return hidden
 
-    def _layers(self, hidden: torch.Tensor, packed: Packed, first: int, last: int) -> torch.Tensor:
-        rotary = self.base.decoder.rotary_emb(hidden, position_ids=packed.positions_CT)
-        with packed_as(packed.layout, config=self.base.decoder.config):
-            for layer in self.base.decoder.layers[first:last]:
-                hidden = layer(hidden, position_ids=packed.positions_CT, position_embeddings=rotary)
-        return hidden
+    def _keep(self, weights: Weights, notes: Sequence[Row], anchors: Sequence[Row]) -> None:
+        """Compute what is not known yet of rows that candidates with these weights are trained on or asked."""
+        self._use_lower(weights)
+        self._remember([*notes, *anchors])
+        self._remember_base(anchors)
 
     def _use_lower(self, weights: Weights) -> None:
         """Drop what was kept if it was computed under other weights: an old version may carry no encoder."""
@@ -207,7 +204,7 @@ class Trainer:
             packed = pack(self.rows.prefix, [[(row, NOTE) for row in chunk]], self.base.device)
             hidden = self.base.decoder.embed_tokens(packed.ids_CT)
             with self.lora.use(self._lower_weights):
-                hidden_TD = self._layers(hidden, packed, 0, self.lora.first_layer)[0]
+                hidden_TD = through_layers(self.base, hidden, packed, 0, self.lora.first_layer)[0]
             at = len(self.rows.prefix)
             self._prefix_hidden = hidden_TD[:at].clone()
             for row in chunk:
@@ -221,7 +218,8 @@ class Trainer:
         for start in range(0, len(unknown), 16):
             chunk = unknown[start : start + 16]
             packed = pack(self.rows.prefix, [[(row, ANCHOR) for row in chunk]], self.base.device)
-            hidden_CTD = self._layers(self.base.decoder.embed_tokens(packed.ids_CT), packed, 0, self.base.num_layers)
+            embedded = self.base.decoder.embed_tokens(packed.ids_CT)
+            hidden_CTD = through_layers(self.base, embedded, packed, 0, self.base.num_layers)
             hidden_ND = self.base.decoder.norm(hidden_CTD[packed.answer_at])
             at = 0
             for row in chunk:
@@ -250,5 +248,4 @@ def schedule(step: int, plan: TrainingPlan) -> float:
     """Linear warm-up, then cosine down to a tenth of the peak."""
     if step < plan.warmup_steps:
         return (step + 1) / (plan.warmup_steps + 1)
-    progress = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
+    return falling((step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1))
