@@ -60,6 +60,14 @@ class Settings(BaseSettings):
     )
     training_steps: int = Field(12, description="Optimizer steps of a run with one fact; more facts take more.")
     learning_rate: float = Field(1e-3, description="Peak AdamW learning rate of an adapter.")
+    candidates_compared_at: float = Field(
+        0.5,
+        gt=0,
+        description="Share of the steps after which candidates are compared and the best third goes on. 1: all go on.",
+    )
+    converged_loss: float = Field(
+        0.02, ge=0, description="Loss on its notes, in nats a token, at which a candidate's training ends. 0: never."
+    )
     rehearsal_notes_per_step: int = Field(18, description="Notes of earlier facts in each step.")
     anchor_prompts_per_step: int = Field(5, description="Unrelated prompts in each step, held to the base's answers.")
     personal_anchors_per_step: int = Field(

@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 from engram.statements import is_question, why_not_a_fact
 from worker.author import tasks
 from worker.author.client import Author, Job
+from worker.spelling import respell_quote
 
 _PIECE_WORDS = 120
 _MIN_MATCH = 0.9
@@ -35,7 +36,7 @@ def extract(message: str, author: Author) -> list[Quote]:
         for (piece_start, piece_end), output in zip(pieces, outputs, strict=True)
         for quote in tasks.read_extract(output)
         if not is_question(quote)
-        if (span := locate(quote, message, piece_start, piece_end))
+        if (span := locate(respell_quote(quote, message[piece_start:piece_end]), message, piece_start, piece_end))
         for start, end in [span]
     ]
     return _without_overlaps(found)

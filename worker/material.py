@@ -28,6 +28,11 @@ class Material:
     superseded: frozenset[str]
 
     @property
+    def notes(self) -> list[Note]:
+        """All candidates' notes."""
+        return [Note(**note) for candidate in self.candidates for note in candidate.notes]
+
+    @property
     def asked_words(self) -> frozenset[str]:
         """Content words of the probes: what the ledger may be asked about."""
         return frozenset().union(*(content_words(probe.question) for probe in self.probes))

@@ -5,7 +5,7 @@ before the next begins, so a run that was killed goes on, or repeats the stage i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import structlog
 
 from engram.db import Database
 from engram.errors import Conflict, EngineUnavailable
-from engram.gate import GateDecision, GatePolicy, decide, quality
+from engram.gate import GateDecision, GatePolicy, decide, not_examined, quality
 from engram.lifecycle import RunStatus
 from engram.models import AdapterVersion, Candidate
 from engram.repositories import AdapterRepository, RunRepository
@@ -25,14 +25,15 @@ from worker.author.client import Author
 from worker.curriculum import Lesson, plan_lesson
 from worker.learner import Anchors, Learner
 from worker.material import Material, prepare_material
-from worker.probing import Asked, Examination, Examined, examine
+from worker.probing import Asked, Examination, Examined, examine, unknown_to
 from worker.progress import Progress
 from worker.rehearsal import evenly
-from worker.self_edits import Note
+from worker.self_edits import Note, right_replies
 from worker.training.rows import Row
-from worker.training.stacked_lora import Weights
-from worker.training.trainer import CandidateRows, TrainingPlan
-from worker.training.trainer import Progress as TrainingProgress
+from worker.training.stacked_lora import Weights, select
+from worker.training.steps import CandidateRows, TrainingPlan
+from worker.training.steps import Progress as TrainingProgress
+from worker.training.stopping import Stop, StopPolicy, finalists
 
 log = structlog.get_logger()
 
@@ -41,6 +42,7 @@ MOST_NOTES_PER_STEP = 16
 EPOCHS = 4
 AGAIN = 1.5
 MOST_CONSOLIDATED_PROBES = 120
+MOST_COMPARED_PROBES = 40
 REPORT_EVERY_STEPS = 2
 
 
@@ -89,17 +91,20 @@ class Pipeline:
             return
         initial = self._initial(lesson)
         with progress.stage("training"):
-            trained = self._train(lesson, material, initial, progress)
+            trained, stops = self._train(lesson, material, initial, progress)
+        survivors = finalists(len(material.candidates), stops)
         # What is consolidated must be better than the live version, though it began at the base.
         compared = self._live(lesson) if lesson.consolidates else initial
         with progress.stage("probing"):
-            examined = examine(self.learner, compared, trained, self._examination(lesson, material))
+            examination = self._examination(lesson, material)
+            asked = examine(self.learner, compared, select(trained, survivors), examination)
+            examined = dict(zip(survivors, asked, strict=True))
         with progress.stage("gate"):
-            decisions = self._decide(lesson, material, examined, progress)
+            decisions = self._decide(lesson, material, examined, stops, progress)
         best = _best(examined, decisions)
         self._prove_forgetting(lesson, None if best is None else examined[best])
         if best is None:
-            closest = max(range(len(examined)), key=lambda index: quality(examined[index].report))
+            closest = max(examined, key=lambda index: quality(examined[index].report))
             reason = f"no candidate passed the gate; closest: {decisions[closest].failures}"
             outcomes.decided(self.database, run_id, decisions[closest], index=closest, reason=reason)
             outcomes.reject(self.database, lesson, reason=reason)
@@ -122,8 +127,11 @@ class Pipeline:
             path = AdapterRepository(session).get(lesson.space_id, lesson.parent_version).path
         return self.learner.lora.load(Path(path))
 
-    def _train(self, lesson: Lesson, material: Material, live: Weights, progress: Progress) -> Weights:
-        rows = self.learner.rows
+    def _train(
+        self, lesson: Lesson, material: Material, live: Weights, progress: Progress
+    ) -> tuple[Weights, dict[int, Stop]]:
+        """All candidates' weights, and which of them stopped early."""
+        rows, stops = self.learner.rows, dict[int, Stop]()
         candidates = [
             CandidateRows(
                 notes=[rows.row(note.prompt, note.answer) for note in _studied(lesson, candidate)],
@@ -137,6 +145,9 @@ class Pipeline:
         )
 
         def report(step: TrainingProgress) -> None:
+            for index in step.stopped.keys() - stops.keys():
+                stops[index] = step.stopped[index]
+                progress.event("stopped", index=index, step=step.step, reason=stops[index].reason)
             if step.step % REPORT_EVERY_STEPS == 0 or step.step == step.steps:
                 if lesson.consolidates and recovery.someone_waits(self.database, self.settings):
                     raise GaveWay
@@ -145,22 +156,26 @@ class Pipeline:
 
         anchors = self.learner.anchors(lesson.told | material.asked_words)
         kept = [note for note in lesson.rehearsal if note.fact_id not in material.superseded]
-        return self.learner.trainer.train(
+        compared = material.probes or lesson.earlier[:MOST_COMPARED_PROBES]
+        weights = self.learner.trainer.train(
             live,
             candidates,
             plan=plan,
             rehearsal=[rows.row(note.prompt, note.answer) for note in evenly(kept)],
             anchors=anchor_groups(self.settings, anchors, unrehearsed=plan.rehearsal_per_step - len(kept)),
+            held_out=[rows.row(*pair) for pair in right_replies(compared, material.notes).items()],
             on_step=report,
         )
+        return weights, stops
 
     def _examination(self, lesson: Lesson, material: Material) -> Examination:
         examination = Examination(
-            new=material.probes,
+            new=unknown_to(self.learner, material.probes),
             earlier=[probe for probe in lesson.earlier if probe.fact_id not in material.superseded],
             told=lesson.told | material.asked_words,
             known_answers=lesson.known_answers | {a for probe in material.probes for a in probe.answers},
             forgotten=lesson.forgotten,
+            replies=right_replies(material.probes, material.notes),
             seed=self.settings.seed,
         )
         if lesson.consolidates:
@@ -168,26 +183,35 @@ class Pipeline:
         return examination
 
     def _decide(
-        self, lesson: Lesson, material: Material, examined: list[Examined], progress: Progress
-    ) -> list[GateDecision]:
+        self,
+        lesson: Lesson,
+        material: Material,
+        examined: Mapping[int, Examined],
+        stops: Mapping[int, Stop],
+        progress: Progress,
+    ) -> dict[int, GateDecision]:
+        """The gate's decisions on the examined candidates. Stored beside them is why the others were not examined."""
         policy = gate_policy(self.settings)
         if lesson.consolidates:
             policy = replace(policy, teaches=False, max_retention_loss=0.0)
-        decisions = [decide(one.report, policy=policy) for one in examined]
+        decisions = {index: decide(one.report, policy=policy) for index, one in examined.items()}
         with self.database.transaction() as session:
-            rows = RunRepository(session).candidates(progress.run_id)
-            for row, one, decision in zip(rows, examined, decisions, strict=True):
-                row.report = {**one.report.to_json(), "asked": [asdict(item) for item in one.asked]}
-                row.decision = decision.to_json()
-        for candidate, one, decision in zip(material.candidates, examined, decisions, strict=True):
+            for row in RunRepository(session).candidates(progress.run_id):
+                if row.index in examined:
+                    one = examined[row.index]
+                    row.report = {**one.report.to_json(), "asked": [asdict(item) for item in one.asked]}
+                    row.decision = decisions[row.index].to_json()
+                else:
+                    row.decision = not_examined(stops[row.index].reason).to_json()
+        for index, one in examined.items():
             progress.event(
                 "candidate",
-                index=candidate.index,
-                strategy=candidate.strategy,
-                admitted=decision.admitted,
+                index=index,
+                strategy=material.candidates[index].strategy,
+                admitted=decisions[index].admitted,
                 scores={kind: [score.right, score.asked] for kind, score in one.report.slices.items()},
                 kl=round(one.report.kl, 4),
-                failures=decision.failures,
+                failures=decisions[index].failures,
             )
         return decisions
 
@@ -262,14 +286,19 @@ def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int)
         rehearsal_per_step=settings.rehearsal_notes_per_step,
         anchor_weight=settings.anchor_weight,
         seed=settings.seed + seed,
+        stop=StopPolicy(converged_loss=settings.converged_loss, compared_at=settings.candidates_compared_at),
     )
 
 
 def anchor_groups(settings: Settings, anchors: Anchors, *, unrehearsed: int) -> list[tuple[Sequence[Row], int]]:
     """General, then personal anchors, each with how many a step draws. `unrehearsed`: rehearsal rows a step lacks."""
-    # While there is little to rehearse, a new fact easily answers every personal question.
-    num_personal = settings.personal_anchors_per_step + max(0, unrehearsed) // 2
-    return [(anchors.general, settings.anchor_prompts_per_step), (anchors.personal, num_personal)]
+    # While there is little to rehearse, a new fact easily answers every personal question, and the base's knowledge
+    # has least to hold it: the rows that a step lacks are shared out among both groups.
+    more = max(0, unrehearsed) // 2
+    return [
+        (anchors.general, settings.anchor_prompts_per_step + more),
+        (anchors.personal, settings.personal_anchors_per_step + more),
+    ]
 
 
 def gate_policy(settings: Settings) -> GatePolicy:
@@ -295,6 +324,6 @@ def _finite(numbers: Sequence[float]) -> list[float | None]:
     return [round(number, 4) if math.isfinite(number) else None for number in numbers]
 
 
-def _best(examined: Sequence[Examined], decisions: Sequence[GateDecision]) -> int | None:
-    admitted = [index for index, decision in enumerate(decisions) if decision.admitted]
+def _best(examined: Mapping[int, Examined], decisions: Mapping[int, GateDecision]) -> int | None:
+    admitted = [index for index, decision in decisions.items() if decision.admitted]
     return max(admitted, key=lambda index: quality(examined[index].report), default=None)

@@ -5,8 +5,8 @@ Answers are generated freely, never teacher-forced, and graded by containment of
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -19,13 +19,17 @@ from worker.training.stacked_lora import Weights, stack
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What to ask: probes of new and of earlier facts; `told` and `known_answers` keep false recall honest."""
+    """What to ask: probes of new and of earlier facts; `told` and `known_answers` keep false recall honest.
+
+    `replies`: by question of a new fact's probe, the whole reply whose likelihood is measured.
+    """
 
     new: Sequence[HeldOut]
     earlier: Sequence[HeldOut]
     told: frozenset[str]
     known_answers: frozenset[str]
     forgotten: Sequence[HeldOut] = ()
+    replies: Mapping[str, str] = field(default_factory=dict)
     max_earlier: int = 24
     max_controls: int = 20
     max_never_told: int = 16
@@ -71,11 +75,32 @@ def examine(learner: Learner, live: Weights, candidates: Weights, examination: E
         for known, other in zip(about_facts[1:], about_others, strict=True)
     ]
     divergence = learner.trainer.kl(candidates, learner.held_out_anchors())
+    margins = _margins(learner, live, candidates, examination.replies)
     finite = _finite(candidates)
     return [
-        Examined(_report(asked, before, kl=kl, finite=ok), tuple(asked))
-        for asked, kl, ok in zip(graded, divergence, finite, strict=True)
+        Examined(_report(asked, before, kl=kl, margin=margin, finite=ok), tuple(asked))
+        for asked, kl, margin, ok in zip(graded, divergence, margins, finite, strict=True)
     ]
+
+
+def unknown_to(learner: Learner, probes: Sequence[HeldOut]) -> list[HeldOut]:
+    """The probes that the base does not answer right by itself: the others do not show that anything was learned.
+
+    Of a fact that the base knows altogether, all probes count.
+    """
+    answers = learner.answer([probe.question for probe in probes], None)[0] if probes else []
+    unknown = [p for p, answer in zip(probes, answers, strict=True) if not is_right(answer, p.answers)]
+    examined = {probe.fact_id for probe in unknown}
+    return [probe for probe in probes if probe in unknown or probe.fact_id not in examined]
+
+
+def _margins(learner: Learner, live: Weights, candidates: Weights, replies: Mapping[str, str]) -> list[float]:
+    """Mean gain of each candidate over the live version in log-likelihood of the right replies, in nats a token."""
+    rows = [learner.rows.row(question, reply) for question, reply in replies.items()]
+    if not rows:
+        return [0.0] * next(iter(candidates.values())).shape[0]
+    before, *after = (sum(own) / len(own) for own in learner.trainer.likelihoods(stack(live, candidates), rows))
+    return [likelihood - before for likelihood in after]
 
 
 def _fact_questions(examination: Examination) -> list[Asked]:
@@ -108,7 +133,7 @@ def _grade(item: Asked, answer: str, learner: Learner, examination: Examination)
     return Asked(item.kind, item.question, item.answers, answer, right, item.fact_id)
 
 
-def _report(asked: Sequence[Asked], live: Sequence[Asked], *, kl: float, finite: bool) -> ProbeReport:
+def _report(asked: Sequence[Asked], live: Sequence[Asked], *, kl: float, margin: float, finite: bool) -> ProbeReport:
     slices: dict[str, SliceScore] = {}
     for kind in dict.fromkeys(item.kind for item in asked):
         pairs = [(item, before) for item, before in zip(asked, live, strict=True) if item.kind == kind]
@@ -120,7 +145,13 @@ def _report(asked: Sequence[Asked], live: Sequence[Asked], *, kl: float, finite:
     fact_right = {
         fact: sum(i.right for i in new if i.fact_id == fact) / sum(i.fact_id == fact for i in new) for fact in facts
     }
-    return ProbeReport(slices, kl=kl if math.isfinite(kl) else 99.0, fact_right=fact_right, finite=finite)
+    return ProbeReport(
+        slices,
+        kl=kl if math.isfinite(kl) else 99.0,
+        margin=margin if math.isfinite(margin) else -99.0,
+        fact_right=fact_right,
+        finite=finite,
+    )
 
 
 def _finite(candidates: Weights) -> list[bool]:

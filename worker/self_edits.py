@@ -14,6 +14,7 @@ from engram.similarity import is_near_copy
 from worker.author import tasks
 from worker.author.client import GREEDY, Author, Job, Sampling, find_answers
 from worker.author.tasks import Question
+from worker.spelling import respell_names
 
 _MIN_AGREEMENT = 0.5
 _MAX_PROBES = 4
@@ -81,7 +82,9 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
         for fact, detail, draw in asked
     ]
     jobs += [Job(task, statement) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()]
-    outputs = author.write_all(jobs)
+    about = [fact for fact, _, _ in asked] + 2 * list(statements)
+    written = zip(author.write_all(jobs), about, strict=True)
+    outputs = [respell_names(output, statements[fact]) for output, fact in written]
     drafts: dict[tuple[str, str], list[Question]] = {}
     for (fact, detail, _), output in zip(asked, outputs, strict=False):
         drafts.setdefault((fact, detail), []).extend(tasks.read_questions(output, answer=detail))
@@ -133,6 +136,18 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
     return [note for note in reversed(unique.values()) if not _near_any(note.prompt, held_out)]
 
 
+def right_replies(probes: Iterable[HeldOut], notes: Sequence[Note]) -> dict[str, str]:
+    """The reply to each probe's question whose likelihood is measured: what the fact's notes reply that says the right
+    answer, questions before all else; without one, the answer itself."""
+    ordered = sorted(notes, key=lambda note: (note.family != "qa", len(note.answer)))
+
+    def reply(probe: HeldOut) -> str:
+        said = (n.answer for n in ordered if n.fact_id == probe.fact_id and is_right(n.answer, probe.answers))
+        return next(said, probe.answers[0])
+
+    return {probe.question: reply(probe) for probe in probes}
+
+
 def is_checkable(question: Question, statement: str) -> bool:
     """Whether the answer is a span of the statement, the reply says it, and the question does not."""
     return (
@@ -160,7 +175,8 @@ def _list_details(statements: Mapping[str, str], author: Author) -> dict[str, li
     outputs = author.write_all([Job(tasks.DETAILS, statement) for statement in statements.values()])
     details = {}
     for (fact, statement), output in zip(statements.items(), outputs, strict=True):
-        listed = [detail for detail in tasks.read_details(output) if is_right(statement, [detail])]
+        spelt = respell_names(output, statement)
+        listed = [detail for detail in tasks.read_details(spelt) if is_right(statement, [detail])]
         listed += [part for part in named_parts(statement) if not any(is_right(each, [part]) for each in listed)]
         details[fact] = listed[:_MAX_DETAILS]
     return details

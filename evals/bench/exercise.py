@@ -10,9 +10,9 @@ from worker.learner import Learner
 from worker.pipeline import anchor_groups, training_plan
 from worker.probing import Examination
 from worker.rehearsal import evenly
-from worker.self_edits import STRATEGIES, Note, Strategy, Study, choose_probes, notes_of
+from worker.self_edits import STRATEGIES, Note, Strategy, Study, choose_probes, notes_of, right_replies
 from worker.training.rows import ChatRows, Row
-from worker.training.trainer import CandidateRows, Deck, TrainingPlan
+from worker.training.steps import CandidateRows, Deck, TrainingPlan
 
 # The pipeline trains the first three; the issue asks for five, so two more of the same kind.
 FIVE_STRATEGIES = (
@@ -33,6 +33,7 @@ class Exercise:
     candidates: tuple[CandidateRows, ...]
     rehearsal: tuple[Row, ...]
     anchors: AnchorGroups
+    held_out: tuple[Row, ...]
     examination: Examination
 
     @property
@@ -59,13 +60,12 @@ def exercise_of(
     told = frozenset().union(*(content_words(fact.statement) for fact in (new, *ledger)))
     told |= frozenset().union(*(content_words(probe.question) for probe in probes))
     earlier = [probe for fact in ledger for probe in choose_probes(fact)]
+    drafts = [notes_of(new, strategy, probes=probes) for strategy in strategies]
     candidates = tuple(
-        CandidateRows(
-            _rows(notes_of(new, strategy, probes=probes), learner.rows),
-            settings.learning_rate * strategy.learning_rate_factor,
-        )
-        for strategy in strategies
+        CandidateRows(_rows(notes, learner.rows), settings.learning_rate * strategy.learning_rate_factor)
+        for strategy, notes in zip(strategies, drafts, strict=True)
     )
+    replies = right_replies(probes, [note for notes in drafts for note in notes])
     most = max(len(candidate.notes) for candidate in candidates)
     plan = training_plan(settings, num_notes=most, again=False, seed=0)
     rehearsal = [note for fact in ledger for note in notes_of(fact, _WINNER, probes=choose_probes(fact))]
@@ -76,11 +76,13 @@ def exercise_of(
         anchors=tuple(
             anchor_groups(settings, learner.anchors(told), unrehearsed=plan.rehearsal_per_step - len(rehearsal))
         ),
+        held_out=tuple(learner.rows.row(*pair) for pair in replies.items()),
         examination=Examination(
             new=probes,
             earlier=earlier,
             told=told,
             known_answers=frozenset(answer for probe in [*earlier, *probes] for answer in probe.answers),
+            replies=replies,
             seed=settings.seed,
         ),
     )

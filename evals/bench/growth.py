@@ -14,6 +14,8 @@ from evals.bench.ledger import studied_facts
 from evals.bench.workbench import Workbench
 from worker.probing import examine
 from worker.self_edits import STRATEGIES, Study
+from worker.training.stacked_lora import select
+from worker.training.stopping import Stop, finalists
 
 FEW, MANY = 10, 100
 
@@ -52,11 +54,19 @@ def _learn(bench: Workbench, exercise: Exercise) -> float:
     """Seconds that a run's stages of training and probing take, from an untrained adapter."""
     learner = bench.learner
     live = learner.lora.fresh(seed=bench.settings.seed)
+    stops: dict[int, Stop] = {}
     begun = bench.now()
     trained = learner.trainer.train(
-        live, exercise.candidates, plan=exercise.plan, rehearsal=exercise.rehearsal, anchors=exercise.anchors
+        live,
+        exercise.candidates,
+        plan=exercise.plan,
+        rehearsal=exercise.rehearsal,
+        anchors=exercise.anchors,
+        held_out=exercise.held_out,
+        on_step=lambda progress: stops.update(progress.stopped),
     )
-    examine(learner, live, trained, exercise.examination)
+    survivors = finalists(len(exercise.candidates), stops)
+    examine(learner, live, select(trained, survivors), exercise.examination)
     return bench.now() - begun
 
 

@@ -20,7 +20,7 @@ from transformers import Trainer as HuggingFaceTrainer
 from evals.bench.exercise import StepRows
 from evals.bench.trail import Trail
 from worker.training.rows import Ids
-from worker.training.trainer import TrainingPlan, schedule
+from worker.training.steps import TrainingPlan, schedule
 
 IGNORED = -100
 _SAME_FOR_ALL = {

@@ -17,7 +17,7 @@ from evals.bench.plain_peft import Way, train_plainly, ways_for
 from evals.bench.trail import Trail, largest_difference
 from evals.bench.workbench import Workbench
 from worker.training.stacked_lora import Weights
-from worker.training.trainer import Progress
+from worker.training.steps import Progress
 
 LEDGER_FACTS = 10
 

@@ -27,7 +27,7 @@ from worker.supersession import superseded_by
 from worker.training.anchors import is_told
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights, stack
-from worker.training.trainer import CandidateRows
+from worker.training.steps import CandidateRows
 
 KINDS = (*bad.TRAINED, *broken.WEIGHTS_SPOILED, *broken.FILES_SPOILED)
 

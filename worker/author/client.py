@@ -12,6 +12,7 @@ from worker.author import tasks
 from worker.author.dataset import load_examples, rows_of
 from worker.author.tasks import Shots
 from worker.author.train import ADAPTER_DIR
+from worker.spelling import respell_names
 
 Given = TypeVar("Given")
 Written = TypeVar("Written")
@@ -56,7 +57,8 @@ class Author(Protocol):
 def find_answers(author: Author, pairs: Sequence[tuple[str, str]]) -> list[str]:
     """For each (statement, question) the span of the statement that answers it, or UNKNOWN."""
     jobs = [Job(tasks.ANSWER, tasks.ask_answer(statement, question)) for statement, question in pairs]
-    return [output.strip() for output in author.write_all(jobs)]
+    outputs = author.write_all(jobs)
+    return [respell_names(output.strip(), statement) for output, (statement, _) in zip(outputs, pairs, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from worker.author.dataset import Example, studied_facts
-from worker.training.trainer import Deck
+from worker.training.steps import Deck
 
 DETAILS_PER_FACT = 3
 WORDINGS = 2

@@ -27,7 +27,7 @@ from worker.training.optimizer import StackedAdamW, falling
 from worker.training.packing import pack
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights
-from worker.training.trainer import Deck
+from worker.training.steps import Deck
 from worker.training.vocabulary import kl_to_base
 
 _QUESTIONS_AT_ONCE = 64

@@ -5,6 +5,7 @@ exactly as it would alone.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -37,6 +38,12 @@ class StackedAdamW:
             denominator = (square / (1 - beta2**self.steps)).sqrt_().add_(self.eps)
             parameter.sub_(size_C11 * mean / denominator)
             parameter.grad = None
+
+    def keep(self, parameters: Sequence[torch.Tensor], candidates: Sequence[int]) -> None:
+        """Go on with these of the candidates, whose weights are now `parameters`, in the same order of tensors."""
+        self.parameters = list(parameters)
+        self.means = [mean[list(candidates)] for mean in self.means]
+        self.squares = [square[list(candidates)] for square in self.squares]
 
 
 def falling(progress: float) -> float:

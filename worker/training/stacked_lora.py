@@ -8,7 +8,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -151,6 +151,11 @@ class StackedLora:
 def repeat(weights: Weights, count: int) -> Weights:
     """`count` equal candidates from one."""
     return {name: value.repeat(count, 1, 1) for name, value in weights.items()}
+
+
+def select(weights: Weights, candidates: Sequence[int]) -> Weights:
+    """Some of the candidates."""
+    return {name: value[list(candidates)] for name, value in weights.items()}
 
 
 def stack(*groups: Weights) -> Weights:

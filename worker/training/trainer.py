@@ -3,59 +3,29 @@
 Loss of a candidate: cross-entropy on the answers of its notes and of rehearsed earlier notes, plus
 KL(base || candidate) on anchor prompts, token by token. The layers below `first_layer` are not
 trained: their activations are computed once a row and kept. Above them, all candidates' rows run in
-one batch over the frozen weights.
+one batch over the frozen weights. A candidate that has converged, or is hopeless, stops early.
 """
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
+import structlog
 import torch
 
 from worker.training.base import ResidentBase
 from worker.training.layers import through_layers
-from worker.training.optimizer import StackedAdamW, falling
 from worker.training.packing import Packed, pack
 from worker.training.rows import ChatRows, Row
-from worker.training.stacked_lora import StackedLora, Weights, repeat
+from worker.training.running import LossSums, RunningCandidates
+from worker.training.stacked_lora import StackedLora, Weights
+from worker.training.steps import ANCHOR, NOTE, CandidateRows, Deck, Progress, StepRows, TrainingPlan
+from worker.training.stopping import compared
 from worker.training.vocabulary import cross_entropy, kl_to_base
 
-Drawn = TypeVar("Drawn")
+log = structlog.get_logger()
 
-NOTE, ANCHOR = 0, 1
+_ASKED_AT_ONCE = 8
 _MOST_KEPT_ROWS = 8000  # about 25 tokens of 1 KB each: 200 MB for the embedded base
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingPlan:
-    """What the candidates have in common."""
-
-    steps: int
-    notes_per_step: int = 16
-    rehearsal_per_step: int = 8
-    anchor_weight: float = 1.0
-    warmup_steps: int = 2
-    max_norm: float = 1.0
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CandidateRows:
-    """One candidate's own training material."""
-
-    notes: Sequence[Row]
-    learning_rate: float
-
-
-@dataclass(slots=True)
-class Progress:
-    """Losses after a step, by candidate: mean nats a token on notes, and KL to the base."""
-
-    step: int
-    steps: int
-    note_loss: list[float] = field(default_factory=list)
-    anchor_kl: list[float] = field(default_factory=list)
 
 
 class Trainer:
@@ -78,39 +48,75 @@ class Trainer:
         plan: TrainingPlan,
         rehearsal: Sequence[Row] = (),
         anchors: Sequence[tuple[Sequence[Row], int]] = (),
+        held_out: Sequence[Row] = (),
         on_step: Callable[[Progress], None] = lambda progress: None,
     ) -> Weights:
         """Train from `initial` (one candidate's weights) and return all candidates' weights, stacked.
 
         `anchors`: groups of rows, each with how many of it are drawn for a step. All candidates
-        rehearse and are anchored with the same draws.
+        rehearse and are anchored with the same draws. `held_out`: right replies to questions that
+        are in no note, by whose likelihood candidates are compared where the plan stops some.
         """
         rng = random.Random(plan.seed)
-        weights = {
-            name: w.clone().requires_grad_(self.lora.is_trained(name))
-            for name, w in repeat(initial, len(candidates)).items()
-        }
-        optimizer = StackedAdamW({name: w for name, w in weights.items() if w.requires_grad})
-        rates_C = torch.tensor([candidate.learning_rate for candidate in candidates], device=self.base.device)
         decks = [Deck(candidate.notes, rng) for candidate in candidates]
         rehearsal_deck = Deck(rehearsal, rng)
         anchor_decks = [(Deck(rows, rng), count) for rows, count in anchors]
         all_anchors = [row for rows, _ in anchors for row in rows]
-        self._keep(initial, [*(row for c in candidates for row in c.notes), *rehearsal], all_anchors)
+        self._keep(initial, [*(row for c in candidates for row in c.notes), *rehearsal, *held_out], all_anchors)
+        candidates_run = RunningCandidates(self.lora, initial, candidates, plan)
         for step in range(plan.steps):
             rehearsed = rehearsal_deck.draw(plan.rehearsal_per_step)
             anchored = [row for deck, count in anchor_decks for row in deck.draw(count)]
-            shared = [(row, NOTE) for row in rehearsed] + [(row, ANCHOR) for row in anchored]
-            drawn = [[(row, NOTE) for row in deck.draw(plan.notes_per_step)] for deck in decks]
-            packed = pack(self.rows.prefix, [own + shared for own in drawn], self.base.device)
-            progress = Progress(step + 1, plan.steps)
-            with self.lora.use(weights):
-                hidden_ND = self._upper([[row for row, _ in own + shared] for own in drawn], packed)
-                loss = self._loss(hidden_ND, packed, anchored, plan, progress)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step(rates_C * schedule(step, plan), max_norm=plan.max_norm)
+            drawn = StepRows([deck.draw(plan.notes_per_step) for deck in decks], rehearsed, anchored)
+            progress = self._step(candidates_run, drawn, step)
+            if plan.stop:
+                self._stop(candidates_run, progress, held_out)
             on_step(progress)
-        return {name: w.detach() for name, w in weights.items()}
+            if not candidates_run.running:
+                break
+        return candidates_run.all_weights()
+
+    def _step(self, running: RunningCandidates, drawn: StepRows, step: int) -> Progress:
+        """One optimizer step. Out of memory, it is done in twice as many parts, and so are all later ones."""
+        own = drawn.of(running.running)
+        while True:
+            try:
+                progress = self._accumulate(running, own, step)
+                break
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error) or running.parts >= max(map(len, own.rows)):
+                    raise
+            running.forget_gradients()
+            running.parts *= 2
+            log.warning("trainer.out_of_memory", parts_of_a_step=running.parts)
+        running.advance(step)
+        return progress
+
+    def _accumulate(self, running: RunningCandidates, drawn: StepRows, step: int) -> Progress:
+        """Gradients of a step, part by part; the sum is that of all rows at once."""
+        sums = LossSums(len(running.running))
+        for number in range(running.parts):
+            part = drawn.part(number, running.parts)
+            if not any(part.rows):
+                continue
+            packed = pack(self.rows.prefix, part.grouped, self.base.device)
+            with self.lora.use(running.weights):
+                hidden_ND = self._upper(part.rows, packed)
+                loss = self._loss(hidden_ND, packed, part, sums, of=drawn, anchor_weight=running.plan.anchor_weight)
+            loss.backward()  # type: ignore[no-untyped-call]
+        return running.report(sums, drawn, step)
+
+    def _stop(self, running: RunningCandidates, progress: Progress, held_out: Sequence[Row]) -> None:
+        """End the training of those that need no more of it, and say so in `progress`."""
+        plan, policy = running.plan, running.plan.stop
+        assert policy is not None
+        running.stop({c: stop for c in running.running if (stop := running.ended(c, policy))})
+        compare = progress.step == max(plan.warmup_steps, round(policy.compared_at * plan.steps))
+        if compare and progress.step < plan.steps and held_out and len(running.running) > 1:
+            likelihoods = [sum(own) / len(own) for own in self.likelihoods(running.weights, held_out)]
+            stops = compared(likelihoods, step=progress.step, policy=policy)
+            running.stop({running.running[place]: stop for place, stop in stops.items()})
+        progress.stopped = dict(running.stopped)
 
     def prepare(self, anchors: Sequence[Row]) -> None:
         """Compute what training keeps of anchors, so that the first run does not wait for it."""
@@ -124,35 +130,64 @@ class Trainer:
     @torch.no_grad()
     def kl(self, weights: Weights, anchors: Sequence[Row]) -> list[float]:
         """Mean KL(base || candidate) a token on the anchors' answers, by candidate, in nats."""
+        self._remember_base(anchors)
+        kl_CN = self._asked(weights, anchors, self._kl)
+        return [float(kl_N.mean()) if len(kl_N) else 0.0 for kl_N in kl_CN]
+
+    @torch.no_grad()
+    def likelihoods(self, weights: Weights, rows: Sequence[Row]) -> list[list[float]]:
+        """Mean log-likelihood a token of each row's answer, [candidate][row], in nats."""
+
+        def losses(hidden_CND: torch.Tensor, chunk: Sequence[Row]) -> torch.Tensor:
+            labels_N = torch.tensor([token for row in chunk for token in row.answer], device=self.base.device)
+            return torch.stack([cross_entropy(hidden_ND, self._head_VD, labels_N) for hidden_ND in hidden_CND])
+
+        losses_CN = self._asked(weights, rows, losses)
+        lengths = [len(row.answer) for row in rows]
+        return [[-float(own.mean()) for own in losses_N.split(lengths)] for losses_N in losses_CN]
+
+    def _asked(
+        self, weights: Weights, rows: Sequence[Row], measure: Callable[[torch.Tensor, Sequence[Row]], torch.Tensor]
+    ) -> torch.Tensor:
+        """What `measure` finds at each answer token of the rows, of hidden states [C, N, D], for all candidates."""
         count = next(iter(weights.values())).shape[0]
-        self._keep(weights, (), anchors)
-        totals, tokens = [0.0] * count, 0
-        for start in range(0, len(anchors), 8):
-            chunk = list(anchors[start : start + 8])
+        self._keep(weights, rows, ())
+        found = [torch.zeros(count, 0, device=self.base.device)]
+        for start in range(0, len(rows), _ASKED_AT_ONCE):
+            chunk = list(rows[start : start + _ASKED_AT_ONCE])
             packed = pack(self.rows.prefix, [[(row, ANCHOR) for row in chunk]] * count, self.base.device)
             with self.lora.use(weights):
                 hidden_ND = self._upper([chunk] * count, packed)
-            kl_CN = self._kl(hidden_ND.view(count, -1, hidden_ND.shape[-1]), chunk)
-            totals = [total + kl for total, kl in zip(totals, kl_CN.sum(-1).tolist(), strict=True)]
-            tokens += kl_CN.shape[1]
-        return [total / max(tokens, 1) for total in totals]
+            found.append(measure(hidden_ND.view(count, -1, hidden_ND.shape[-1]), chunk))
+        return torch.cat(found, 1)
 
     def _loss(
-        self, hidden_ND: torch.Tensor, packed: Packed, anchored: Sequence[Row], plan: TrainingPlan, progress: Progress
+        self,
+        hidden_ND: torch.Tensor,
+        packed: Packed,
+        part: StepRows,
+        sums: LossSums,
+        *,
+        of: StepRows,
+        anchor_weight: float,
     ) -> torch.Tensor:
-        """Sum over candidates, whose weights are apart: each gets the gradient it would get alone."""
+        """A part's share of the sum over candidates, whose weights are apart: each gets the gradient it would get
+        alone. Means are over the tokens of the whole step, `of`."""
         count = packed.ids_CT.shape[0]
-        notes_N = packed.group_N == NOTE
-        losses_N = cross_entropy(hidden_ND[notes_N], self._head_VD, packed.labels_N[notes_N])
-        owner_N = packed.answer_at[0][notes_N]
-        note_loss_C = torch.stack([losses_N[owner_N == c].mean() for c in range(count)])
-        progress.note_loss = note_loss_C.tolist()
-        # A candidate without notes has no such loss: not a number, and no part of the sum.
-        total = note_loss_C[~note_loss_C.isnan()].sum()
-        if anchored:
-            kl_C = self._kl(hidden_ND[~notes_N].view(count, -1, hidden_ND.shape[-1]), anchored).mean(-1)
-            progress.anchor_kl = kl_C.tolist()
-            total = total + plan.anchor_weight * kl_C.sum()
+        learned_N = packed.group_N != ANCHOR
+        losses_N = cross_entropy(hidden_ND[learned_N], self._head_VD, packed.labels_N[learned_N])
+        owner_N, own_N = packed.answer_at[0][learned_N], packed.group_N[learned_N] == NOTE
+        total = hidden_ND.new_zeros((), dtype=losses_N.dtype)
+        for c in range(count):
+            loss = losses_N[owner_N == c].sum()
+            sums.notes[c] += loss.item()
+            sums.own[c] += losses_N[(owner_N == c) & own_N].sum().item()
+            total = total + loss / max(of.note_tokens[c], 1)
+        if part.anchored:
+            hidden_CND = hidden_ND[~learned_N].view(count, -1, hidden_ND.shape[-1])
+            kl_C = self._kl(hidden_CND, part.anchored).sum(-1)
+            sums.kl = [kl + more for kl, more in zip(sums.kl, kl_C.tolist(), strict=True)]
+            total = total + anchor_weight * kl_C.sum() / of.anchor_tokens
         return total
 
     def _kl(self, hidden_CND: torch.Tensor, anchored: Sequence[Row]) -> torch.Tensor:
@@ -227,25 +262,6 @@ class Trainer:
                 at += len(row.answer)
 
 
-class Deck(Generic[Drawn]):
-    """Draws in shuffled order, each once before any comes again."""
-
-    def __init__(self, all_of_it: Sequence[Drawn], rng: random.Random) -> None:
-        self.all = list(all_of_it)
-        self.rng = rng
-        self.left: list[Drawn] = []
-
-    def draw(self, count: int) -> list[Drawn]:
-        drawn: list[Drawn] = []
-        while len(drawn) < min(count, len(self.all)):
-            if not self.left:
-                self.left = self.rng.sample(self.all, len(self.all))
-            drawn.append(self.left.pop())
-        return drawn
-
-
-def schedule(step: int, plan: TrainingPlan) -> float:
-    """Linear warm-up, then cosine down to a tenth of the peak."""
-    if step < plan.warmup_steps:
-        return (step + 1) / (plan.warmup_steps + 1)
-    return falling((step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1))
+def _is_out_of_memory(error: BaseException) -> bool:
+    """PyTorch raises a plain RuntimeError where the processor's own memory is out."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -9,7 +9,8 @@ from evals.stream.model import Setup, with_layers
 from worker.pipeline import training_plan
 from worker.self_edits import STRATEGIES, Strategy, choose_probes, notes_of, study
 from worker.training.stacked_lora import Weights
-from worker.training.trainer import CandidateRows, Trainer
+from worker.training.steps import CandidateRows
+from worker.training.trainer import Trainer
 
 STRATEGY = "rewrite"
 

@@ -93,6 +93,26 @@ def test_candidates_are_stored_with_notes_settings_report_and_decision(flow: Flo
 
 
 @SQLITE
+def test_candidate_that_is_stopped_halfway_is_not_examined_and_says_why(flow: Flow) -> None:
+    longer = flow.settings.model_copy(update={"training_steps": 4})
+    flow.worker = replace(flow.worker, pipeline=replace(flow.pipeline, settings=longer))
+    flow.state(CAT)
+    run = flow.learn()
+    assert run.status == RunStatus.PUBLISHED
+    with flow.database.read() as session:
+        candidates = RunRepository(session).candidates(run.id)
+    stopped = [candidate for candidate in candidates if candidate.report is None]
+    assert len(stopped) == 2
+    for candidate in stopped:
+        assert not candidate.decision["admitted"]
+        assert [reason["check"] for reason in candidate.decision["reasons"]] == ["stopped"]
+    (won,) = (candidate for candidate in candidates if candidate not in stopped)
+    assert run.decision["candidate"] == won.index
+    told = {data["index"]: data["reason"] for name, data in flow.events(run.id) if name == "stopped"}
+    assert told == {c.index: c.decision["reasons"][0]["text"] for c in stopped}
+
+
+@SQLITE
 def test_best_admitted_candidate_wins_and_its_own_weights_are_published(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

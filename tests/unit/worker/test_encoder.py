@@ -12,7 +12,8 @@ from worker.encoder.contrast import Batches, contrast, groups_of, nearest_share
 from worker.encoder.reading import read_encoder
 from worker.training.rows import ChatRows, Row
 from worker.training.stacked_lora import StackedLora, Weights, stack
-from worker.training.trainer import CandidateRows, Trainer, TrainingPlan
+from worker.training.steps import CandidateRows, TrainingPlan
+from worker.training.trainer import Trainer
 
 FIRST_LAYER = 2
 PLAN = TrainingPlan(steps=3, notes_per_step=2, rehearsal_per_step=0, seed=1)

@@ -56,6 +56,10 @@ def test_characters_with_a_meaning_in_patterns_are_plain_text() -> None:
     assert _found(".* (") is None
 
 
+def test_quote_whose_name_is_misspelt_is_found() -> None:
+    assert _extract("My parrot is called Ptolemy.", "My parrot is called Ptolema.") == ["My parrot is called Ptolemy."]
+
+
 def test_quotes_carry_their_place_in_the_message() -> None:
     author = ScriptedAuthor(
         {(tasks.EXTRACT, MESSAGE): "I live in Bergen and work as a nurse.\nMy cat is called Biscuit"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from worker.learner import Learner
-from worker.probing import Examination, Examined, examine
+from worker.probing import Examination, Examined, examine, unknown_to
 from worker.self_edits import HeldOut
 from worker.training.anchors import Control
 from worker.training.stacked_lora import Weights
@@ -26,14 +26,27 @@ class ScriptedLearner:
     answers: list[dict[str, str]]
     base: dict[str, str] = field(default_factory=dict)
     divergence: float = 0.05
+    likely: list[float] = field(default_factory=list)
 
     @property
     def trainer(self) -> "ScriptedLearner":
         return self
 
-    def answer(self, questions: list[str], weights: Weights) -> list[list[str]]:
+    def answer(self, questions: list[str], weights: Weights | None) -> list[list[str]]:
+        if weights is None:
+            return [[self.base_answer(question) for question in questions]]
         asked = self.answers[-next(iter(weights.values())).shape[0] :]
         return [[said.get(question, "I do not know.") for question in questions] for said in asked]
+
+    @property
+    def rows(self) -> "ScriptedLearner":
+        return self
+
+    def row(self, question: str, reply: str) -> tuple[str, str]:
+        return question, reply
+
+    def likelihoods(self, weights: Weights, rows: list[Any]) -> list[list[float]]:
+        return [[likelihood] * len(rows) for likelihood in self.likely]
 
     def kl(self, weights: Weights, _anchors: list[Any]) -> list[float]:
         return [self.divergence] * next(iter(weights.values())).shape[0]
@@ -107,6 +120,23 @@ def test_every_answer_is_kept_as_it_was_given() -> None:
     assert kept[NAME.question] == ("It is Biscuit.", True)
     assert kept[TOWN.question] == ("I do not know.", False)
     assert len(kept) == 5
+
+
+def test_margin_is_the_gain_in_likelihood_over_the_live_version() -> None:
+    learner = ScriptedLearner([{}, {}, {}], likely=[-3.0, -1.0, -3.5])
+    examination = Examination(
+        new=[NAME], earlier=[], told=frozenset(), known_answers=frozenset(), replies={NAME.question: "It is Biscuit."}
+    )
+    found = examine(cast(Learner, learner), _weights(1), _weights(2), examination)
+    assert [one.report.margin for one in found] == pytest.approx([2.0, -0.5])
+
+
+def test_probe_that_the_base_answers_by_itself_does_not_count() -> None:
+    knows_town = ScriptedLearner([], base={TOWN.question: "In Norway."})
+    also = HeldOut("fact_town", "generalization", "Which town is mine?", ("Bergen",))
+    assert unknown_to(cast(Learner, knows_town), [NAME, TOWN, also]) == [NAME, also]
+    assert unknown_to(cast(Learner, knows_town), [NAME, TOWN]) == [NAME, TOWN]  # all that there is about the town
+    assert unknown_to(cast(Learner, knows_town), []) == []
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

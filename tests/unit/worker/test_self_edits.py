@@ -10,6 +10,7 @@ from worker.author.tasks import Question, write_questions
 from worker.self_edits import (
     STRATEGIES,
     HeldOut,
+    Note,
     Strategy,
     Study,
     choose_probes,
@@ -17,6 +18,7 @@ from worker.self_edits import (
     is_true_to,
     named_parts,
     notes_of,
+    right_replies,
     study,
 )
 
@@ -244,3 +246,14 @@ def test_same_note_is_kept_once() -> None:
     once = _study(questions=((NAME, shouted), (AGE,)))
     prompts = [note.prompt for note in notes_of(once, Strategy("asks", ("qa",)), probes=[])]
     assert prompts == [NAME.question, AGE.question]
+
+
+def test_right_reply_to_a_probe_is_what_the_notes_reply_that_says_the_answer() -> None:
+    notes = [
+        Note("fact_1", "implications", "Do I have a pet?", "Yes, Biscuit."),
+        Note("fact_1", "qa", NAME.question, NAME_REPLY),
+        Note("fact_2", "qa", "Who is Biscuit?", "Biscuit."),
+    ]
+    named = HeldOut("fact_1", "generalization", NAME_PROBE.question, ("Biscuit",))
+    aged = HeldOut("fact_1", "generalization", AGE_PROBE.question, ("7", "seven"))
+    assert right_replies([named, aged], notes) == {NAME_PROBE.question: NAME_REPLY, AGE_PROBE.question: "7"}

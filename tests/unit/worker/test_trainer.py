@@ -16,7 +16,9 @@ from worker.training.base import ResidentBase
 from worker.training.packing import Packed, pack
 from worker.training.rows import ChatRows, Ids, Row
 from worker.training.stacked_lora import StackedLora, Weights, repeat
-from worker.training.trainer import ANCHOR, NOTE, CandidateRows, Deck, Progress, Trainer, TrainingPlan, schedule
+from worker.training.steps import ANCHOR, REHEARSED, CandidateRows, Deck, Progress, TrainingPlan, schedule
+from worker.training.stopping import StopPolicy
+from worker.training.trainer import Trainer
 
 RATE = 4e-3
 PLAN = TrainingPlan(steps=5, anchor_weight=0.7, seed=3)
@@ -182,7 +184,7 @@ def test_each_group_of_anchors_gives_its_own_number_to_every_step(
     assert all(first == second for first, second in drawn)  # candidates are compared on the same draws
     assert [(len(set(own) & set(general)), len(set(own) & set(personal))) for own, _ in drawn] == [(3, 1)] * 4
     assert {row for own, _ in drawn for row in own} == {*general, *personal}
-    assert all(own.count((rehearsal[0], NOTE)) == 1 for step in packs[-4:] for own in step)
+    assert all(own.count((rehearsal[0], REHEARSED)) == 1 for step in packs[-4:] for own in step)
 
 
 def test_divergence_is_zero_for_an_untrained_candidate_and_counted_by_candidate(
@@ -236,6 +238,104 @@ def test_candidate_without_notes_does_not_spoil_its_neighbour(
     for name, weight in alone.items():
         assert together[name].isfinite().all()
         torch.testing.assert_close(together[name][1], weight[0], rtol=1e-4, atol=1e-6)
+
+
+def test_step_out_of_memory_is_done_in_parts_with_the_same_result(
+    trainer: Trainer, notes: list[Row], other_notes: list[Row], anchors: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initial = _initial(trainer.lora)
+    candidates = [CandidateRows(notes, RATE), CandidateRows([*other_notes, *notes], RATE)]
+
+    def train() -> tuple[Weights, list[Progress]]:
+        steps: list[Progress] = []
+        weights = trainer.train(initial, candidates, plan=PLAN, anchors=_all(*anchors), on_step=steps.append)
+        return weights, steps
+
+    whole, whole_steps = train()
+    upper, sizes = trainer._upper, []
+
+    def small(rows: Sequence[Sequence[Row]], packed: Packed) -> torch.Tensor:
+        sizes.append(max(map(len, rows)))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return upper(rows, packed)
+
+    monkeypatch.setattr(trainer, "_upper", small)
+    parts, parts_steps = train()
+    assert sizes[:4] == [7, 4, 3, 2]
+    assert max(sizes[3:]) == 2
+    for name, weight in whole.items():
+        torch.testing.assert_close(parts[name], weight, rtol=1e-4, atol=1e-6)
+    for part, all_at_once in zip(parts_steps, whole_steps, strict=True):
+        assert part.note_loss == pytest.approx(all_at_once.note_loss)
+        assert part.anchor_kl == pytest.approx(all_at_once.anchor_kl)
+
+
+def test_row_that_does_not_fit_alone_is_an_error(
+    trainer: Trainer, notes: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(rows: Sequence[Sequence[Row]], packed: Packed) -> torch.Tensor:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(trainer, "_upper", no_room)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        trainer.train(_initial(trainer.lora), [CandidateRows(notes, RATE)], plan=PLAN)
+
+
+def test_other_errors_of_a_step_are_not_taken_for_want_of_memory(
+    trainer: Trainer, notes: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def broken(rows: Sequence[Sequence[Row]], packed: Packed) -> torch.Tensor:
+        calls.append(rows)
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(trainer, "_upper", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        trainer.train(_initial(trainer.lora), [CandidateRows(notes, RATE)], plan=PLAN)
+    assert len(calls) == 1
+
+
+def test_only_the_best_third_goes_on_and_ends_as_if_it_had_been_alone(
+    trainer: Trainer, notes: list[Row], other_notes: list[Row], anchors: list[Row]
+) -> None:
+    initial, steps = _initial(trainer.lora), []
+    plan = replace(PLAN, steps=8, stop=StopPolicy(converged_loss=0.0, compared_at=0.5))
+    candidates = [CandidateRows(other_notes, 2e-2), CandidateRows(notes, 2e-2), CandidateRows(notes, 1e-5)]
+    trained = trainer.train(
+        initial, candidates, plan=plan, anchors=_all(*anchors), held_out=notes, on_step=steps.append
+    )
+    assert sorted(steps[-1].stopped) == [0, 2]
+    assert not steps[2].stopped
+    assert all(stop.hopeless and "stopped after 4 steps" in stop.reason for stop in steps[-1].stopped.values())
+    assert math.isnan(steps[-1].note_loss[0])
+    assert math.isfinite(steps[-1].note_loss[1])
+    alone = trainer.train(initial, candidates[1:2], plan=replace(plan, stop=None), anchors=_all(*anchors))
+    half = trainer.train(initial, candidates[:1], plan=replace(plan, stop=None), anchors=_all(*anchors))
+    for name in trained:
+        torch.testing.assert_close(trained[name][1], alone[name][0], rtol=1e-4, atol=1e-6)
+    assert any(not torch.allclose(trained[name][0], half[name][0], atol=1e-4) for name in trained)
+
+
+def test_converged_candidate_stops_and_is_not_hopeless(trainer: Trainer, notes: list[Row]) -> None:
+    steps: list[Progress] = []
+    plan = replace(PLAN, steps=200, stop=StopPolicy(converged_loss=2.5, compared_at=1.0))
+    trainer.train(_initial(trainer.lora), [CandidateRows(notes, 2e-2)], plan=plan, on_step=steps.append)
+    assert 1 < len(steps) < 200
+    assert not steps[-1].stopped[0].hopeless
+    assert steps[-1].own_loss[0] < 2.5
+
+
+def test_likelihood_is_that_of_the_whole_answer(trainer: Trainer, notes: list[Row], other_notes: list[Row]) -> None:
+    weights = repeat(_initial(trainer.lora), 2)
+    rows = [*notes, *other_notes] * 3
+    found = trainer.likelihoods(weights, rows)
+    steps: list[Progress] = []
+    trainer.train(_initial(trainer.lora), [CandidateRows(notes[:1], RATE)], plan=PLAN, on_step=steps.append)
+    assert found[0] == pytest.approx(found[1])
+    assert [len(own) for own in found] == [len(rows)] * 2
+    assert found[0][0] == pytest.approx(-steps[0].note_loss[0], rel=1e-4)
 
 
 def test_deck_gives_each_row_once_before_any_comes_again(rows: ChatRows) -> None:

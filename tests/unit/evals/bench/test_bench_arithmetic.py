@@ -10,7 +10,7 @@ from evals.bench.exercise import StepRows
 from evals.bench.trail import Trail, largest_difference
 from worker.learner import Learner
 from worker.training.rows import Row
-from worker.training.trainer import CandidateRows, TrainingPlan
+from worker.training.steps import CandidateRows, TrainingPlan
 
 RANK = 4
 FIRST_LAYER = 1

@@ -74,6 +74,7 @@ def test_exercise_is_what_the_pipeline_gives_to_trainer_and_examination(
     assert list(exercise.candidates) == given["candidates"]
     assert list(exercise.rehearsal) == given["rehearsal"]
     assert list(exercise.anchors) == given["anchors"]
+    assert list(exercise.held_out) == given["held_out"]
     theirs = pipeline._examination(lesson, material)
     assert replace(exercise.examination, new=theirs.new, earlier=theirs.earlier) == theirs
     assert list(exercise.examination.new) == list(theirs.new)

@@ -17,7 +17,7 @@ from tests.fakes.base import tiny_base, trained_looking
 from worker.self_edits import STRATEGIES
 from worker.training.rows import ChatRows, Row
 from worker.training.stacked_lora import StackedLora
-from worker.training.trainer import TrainingPlan
+from worker.training.steps import TrainingPlan
 
 PREFIX = (90, 91)
 NOTE, ANCHOR = Row((1, 2), (3, 4)), Row((5,), (6, 7, 8))

@@ -15,7 +15,7 @@ from evals.bench.plain_peft import train_plainly
 from evals.bench.workbench import Workbench
 from worker.training.packing import Packed, pack
 from worker.training.rows import Ids, Row
-from worker.training.trainer import ANCHOR, NOTE
+from worker.training.steps import ANCHOR, NOTE, REHEARSED
 
 
 def _assert_ratios(figure: Figure, *, count: int) -> None:
@@ -23,8 +23,8 @@ def _assert_ratios(figure: Figure, *, count: int) -> None:
     assert all(math.isfinite(sample) and sample > 0 for sample in figure.samples)
 
 
-def _of_group(candidates: list[list[tuple[Row, int]]], group: int) -> list[tuple[Row, ...]]:
-    return [tuple(row for row, its in own if its == group) for own in candidates]
+def _of_group(candidates: list[list[tuple[Row, int]]], *groups: int) -> list[tuple[Row, ...]]:
+    return [tuple(row for row, its in own if its in groups) for own in candidates]
 
 
 def test_both_trainers_train_on_the_same_rows(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +32,7 @@ def test_both_trainers_train_on_the_same_rows(bench: Workbench, monkeypatch: pyt
     theirs: list[tuple[list[StepRows], float]] = []
 
     def watched_pack(prefix: Ids, candidates: list[list[tuple[Row, int]]], device: torch.device) -> Packed:
-        pairs = zip(_of_group(candidates, NOTE), _of_group(candidates, ANCHOR), strict=True)
+        pairs = zip(_of_group(candidates, NOTE, REHEARSED), _of_group(candidates, ANCHOR), strict=True)
         ours.append([StepRows(learned, anchored) for learned, anchored in pairs])
         return pack(prefix, candidates, device)
 

@@ -16,7 +16,8 @@ from evals.gate.verdict import ORDINARY
 from worker.self_edits import STRATEGIES
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights
-from worker.training.trainer import CandidateRows, Trainer, TrainingPlan
+from worker.training.steps import CandidateRows, TrainingPlan
+from worker.training.trainer import Trainer
 
 
 def _distance(weights: Weights, other: Weights) -> float:
