@@ -21,6 +21,20 @@ _MAX_PROBES = 4
 _MAX_DETAILS = 5
 _NAMED = re.compile(r"(?<![.!?] )(?<!^)\b(?:[A-Z][\w'’-]*|\d[\w:.,/]*\w|\d)(?: (?:[A-Z][\w'’-]*|\d\w*))*")
 _I = re.compile(r"I(?:['’]\w+)?")
+_OTHER_PERSON = {
+    **dict.fromkeys(("i", "me", "we", "us"), "you"),
+    **dict.fromkeys(("my", "our"), "your"),
+    **dict.fromkeys(("mine", "ours"), "yours"),
+    **dict.fromkeys(("myself", "ourselves"), "yourself"),
+    **dict.fromkeys(("i am", "i'm", "i’m", "we're", "we’re"), "you are"),
+    "i was": "you were",
+    **dict.fromkeys(("i've", "i’ve", "we've", "we’ve"), "you have"),
+    **dict.fromkeys(("i'd", "i’d", "we'd", "we’d"), "you'd"),
+    **dict.fromkeys(("i'll", "i’ll", "we'll", "we’ll"), "you will"),
+}
+_FIRST_PERSON = re.compile(
+    r"\b(" + "|".join(sorted(map(re.escape, _OTHER_PERSON), key=len, reverse=True)) + r")\b", re.IGNORECASE
+)
 _ADDRESS = {"your", "yours", "have", "that", "with"}
 
 
@@ -88,7 +102,7 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
     drafts: dict[tuple[str, str], list[Question]] = {}
     for (fact, detail, _), output in zip(asked, outputs, strict=False):
         drafts.setdefault((fact, detail), []).extend(tasks.read_questions(output, answer=detail))
-    drafts = {key: _once(drawn) for key, drawn in drafts.items()}
+    drafts = {(fact, detail): _once(_with_replies(drawn, statements[fact])) for (fact, detail), drawn in drafts.items()}
     rewrites, implications = outputs[len(asked) :][: len(statements)], outputs[len(asked) + len(statements) :]
     sound = _sound([(statements[fact], each) for (fact, _), drawn in drafts.items() for each in drawn], author)
     return [
@@ -163,6 +177,18 @@ def named_parts(statement: str) -> list[str]:
     return [match[0] for match in _NAMED.finditer(statement) if not _I.fullmatch(match[0])]
 
 
+def said_back(statement: str) -> str:
+    """A user's statement as it is said to the user: *My son likes me.* becomes *Your son likes you.*"""
+
+    def other_person(match: re.Match[str]) -> str:
+        word = match[0]
+        other = _OTHER_PERSON[word.lower()]
+        return other.capitalize() if word[0].isupper() and not _I.fullmatch(word.split()[0]) else other
+
+    turned = _FIRST_PERSON.sub(other_person, statement)
+    return turned[:1].upper() + turned[1:]
+
+
 def is_true_to(line: str, statement: str) -> bool:
     """Whether a restatement brings in few words of its own: half of its longer words stand in the statement."""
     words = [word for word in normalise(line) if len(word) > 3 and word not in _ADDRESS]
@@ -188,6 +214,13 @@ def _once(questions: Iterable[Question]) -> list[Question]:
     for question in questions:
         first.setdefault(tuple(normalise(question.question)), question)
     return list(first.values())
+
+
+def _with_replies(drawn: Sequence[Question], statement: str) -> list[Question]:
+    """Questions about one detail; one whose reply does not say it takes another's, or the statement said back."""
+    saying = [each.reply for each in drawn if is_right(each.reply, [each.answer])]
+    instead = next(iter(saying), said_back(statement))
+    return [each if is_right(each.reply, [each.answer]) else replace(each, reply=instead) for each in drawn]
 
 
 def _next_likeliest(group: Sequence[Question]) -> Question:

@@ -1,8 +1,8 @@
 """Decide which candidates of a run need no further step: the converged and the hopeless ones. Pure: no I/O.
 
-Part of the way through, candidates are compared by how likely they find the right replies to held-out questions, and
-only the best third goes on: one round of successive halving (Jamieson & Talwalkar 2016, arXiv 1502.07943) with the
-factor 3 of Hyperband (Li et al. 2018, arXiv 1603.06560).
+Part of the way through, candidates are compared by how likely they find the right replies to held-out questions and by
+how far they have moved from the base, and only the best third goes on: one round of successive halving (Jamieson &
+Talwalkar 2016, arXiv 1502.07943) with the factor 3 of Hyperband (Li et al. 2018, arXiv 1603.06560).
 """
 
 import math
@@ -27,7 +27,7 @@ class StopPolicy:
     """
 
     converged_loss: float = 0.02
-    compared_at: float = 0.5
+    compared_at: float = 0.25
     goes_on: float = 1 / 3
 
 
@@ -41,16 +41,16 @@ def ended(own_losses: Sequence[float], *, steps_per_pass: int, policy: StopPolic
     return Stop(False, f"converged after {len(own_losses)} steps")
 
 
-def compared(likelihoods: Sequence[float], *, step: int, policy: StopPolicy) -> dict[int, Stop]:
-    """The candidates that do not go on, by their mean log-likelihood of the right replies. NaN is the worst of all."""
-    order = sorted(range(len(likelihoods)), key=lambda c: _worst_if_nan(likelihoods[c]), reverse=True)
+def compared(scores: Sequence[float], *, step: int, policy: StopPolicy) -> dict[int, Stop]:
+    """The candidates that do not go on, by their scores (the higher the better, in nats). NaN is the worst of all."""
+    order = sorted(range(len(scores)), key=lambda c: _worst_if_nan(scores[c]), reverse=True)
     behind = order[max(1, math.ceil(policy.goes_on * len(order))) :]
-    best = likelihoods[order[0]]
+    best = scores[order[0]]
     return {
         c: Stop(
             True,
-            f"stopped after {step} steps: the right replies to held-out questions have a log-likelihood of "
-            f"{likelihoods[c]:.2f} nats a token, the best candidate's {best:.2f}",
+            f"stopped after {step} steps: likelihood of the right replies to held-out questions, less the weighted "
+            f"divergence from the base: {scores[c]:.2f} nats a token, the best candidate's {best:.2f}",
         )
         for c in sorted(behind)
     }
@@ -61,5 +61,5 @@ def finalists(count: int, stops: Mapping[int, Stop]) -> list[int]:
     return [c for c in range(count) if c not in stops or not stops[c].hopeless] or list(range(count))
 
 
-def _worst_if_nan(likelihood: float) -> float:
-    return -math.inf if math.isnan(likelihood) else likelihood
+def _worst_if_nan(score: float) -> float:
+    return -math.inf if math.isnan(score) else score

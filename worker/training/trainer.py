@@ -114,7 +114,10 @@ class Trainer:
         compare = progress.step == max(plan.warmup_steps, round(policy.compared_at * plan.steps))
         if compare and progress.step < plan.steps and held_out and len(running.running) > 1:
             likelihoods = [sum(own) / len(own) for own in self.likelihoods(running.weights, held_out)]
-            stops = compared(likelihoods, step=progress.step, policy=policy)
+            moved = [progress.anchor_kl[c] if progress.anchor_kl else 0.0 for c in running.running]
+            # What is learned against what it costs, weighed as in the loss.
+            scores = [found - plan.anchor_weight * kl for found, kl in zip(likelihoods, moved, strict=True)]
+            stops = compared(scores, step=progress.step, policy=policy)
             running.stop({running.running[place]: stop for place, stop in stops.items()})
         progress.stopped = dict(running.stopped)
 

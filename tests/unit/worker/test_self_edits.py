@@ -19,6 +19,7 @@ from worker.self_edits import (
     named_parts,
     notes_of,
     right_replies,
+    said_back,
     study,
 )
 
@@ -137,7 +138,7 @@ def test_study_drops_what_is_unchecked_or_answered_otherwise_by_the_author() -> 
     written = _study_of(author)
     assert written.questions == ((NAME,),)
     assert written.rewrites == written.implications == ()
-    assert not {gives_away, AGE.question} & {asked for _, asked in author.asked}
+    assert gives_away not in {asked for _, asked in author.asked}
     assert (tasks.QA, tasks.ask_questions(STATEMENT, "Rex")) not in author.asked
 
 
@@ -257,3 +258,36 @@ def test_right_reply_to_a_probe_is_what_the_notes_reply_that_says_the_answer() -
     named = HeldOut("fact_1", "generalization", NAME_PROBE.question, ("Biscuit",))
     aged = HeldOut("fact_1", "generalization", AGE_PROBE.question, ("7", "seven"))
     assert right_replies([named, aged], notes) == {NAME_PROBE.question: NAME_REPLY, AGE_PROBE.question: "7"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "turned"),
+    [
+        ("Taleggio is the cheese that I like best.", "Taleggio is the cheese that you like best."),
+        ("My sister and I were born in Ghent.", "Your sister and you were born in Ghent."),
+        ("I'm allergic to walnuts, so is my son.", "You are allergic to walnuts, so is your son."),
+        ("i was born in Ghent", "You were born in Ghent"),
+        ("We've a flat; the key is mine.", "You have a flat; the key is yours."),
+        ("Mina lives in Imola.", "Mina lives in Imola."),
+    ],
+)
+def test_statement_is_said_back_in_the_other_person(statement: str, turned: str) -> None:
+    assert said_back(statement) == turned
+
+
+def test_question_whose_reply_misses_the_detail_takes_another_reply_or_the_statement() -> None:
+    cheese = "Taleggio is the cheese that I like best."
+    which, what = "Which cheese do I like best?", "What's my favourite cheese?"
+
+    def replies(*said: str) -> set[str]:
+        drawn = iter(said)
+        outputs = {
+            (tasks.DETAILS, cheese): "Taleggio",
+            (tasks.QA, tasks.ask_questions(cheese, "Taleggio")): lambda _: write_questions(next(drawn), [which, what]),
+        }
+        author = ScriptedAuthor(outputs, {(cheese, which): "Taleggio", (cheese, what): "Taleggio"})
+        (written,) = study({"fact_1": cheese}, author, seed=0)
+        return {question.reply for question in written.questions[0]}
+
+    assert replies("You like the cheese.", "Your cheese is Taleggio.", "Cheese.") == {"Your cheese is Taleggio."}
+    assert replies("You like the cheese.", "You like it.", "Yes.") == {"Taleggio is the cheese that you like best."}

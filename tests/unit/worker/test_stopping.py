@@ -33,7 +33,7 @@ def test_candidate_whose_loss_is_no_number_is_hopeless(loss: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("likelihoods", "behind"),
+    ("scores", "behind"),
     [
         ([-1.0, -0.5, -2.0], [0, 2]),
         ([-1.0], []),
@@ -42,11 +42,11 @@ def test_candidate_whose_loss_is_no_number_is_hopeless(loss: float) -> None:
         ([math.nan, math.nan], [1]),
     ],
 )
-def test_best_third_goes_on(likelihoods: list[float], behind: list[int]) -> None:
-    assert list(compared(likelihoods, step=6, policy=POLICY)) == behind
+def test_best_third_goes_on(scores: list[float], behind: list[int]) -> None:
+    assert list(compared(scores, step=6, policy=POLICY)) == behind
 
 
-def test_reason_names_both_likelihoods() -> None:
+def test_reason_names_both_scores() -> None:
     stop = compared([-1.25, -0.5], step=6, policy=POLICY)[0]
     assert "after 6 steps" in stop.reason
     assert "-1.25" in stop.reason
