@@ -85,11 +85,14 @@ class Learner:
         return [self.cache.row(prompt, self.rows) for prompt in self.prompts.held_out]
 
     def controls(self) -> list[Control]:
-        """Control questions that the base answers right, put either way: what it only guessed examines nothing."""
+        """Control questions that the base answers right, put either way and soon.
+
+        What it only guessed, or came to at the end of a long answer, another wording of that answer loses.
+        """
         return [
             control
             for control in self.prompts.controls
-            if all(is_right(self.base_answer(question), control.answers) for question in _both_ways(control))
+            if all(is_right(self._beginning(question), control.answers) for question in _both_ways(control))
         ]
 
     def never_told(self, told: frozenset[str]) -> list[str]:
@@ -98,6 +101,10 @@ class Learner:
     def _generate(self, prompts: Sequence[str], weights: Weights | None, *, max_tokens: int) -> list[list[list[int]]]:
         ids = [self.rows.prompt(prompt) for prompt in prompts]
         return generate(self.base, self.lora, weights, ids, prefix=self.rows.prefix, max_tokens=max_tokens)
+
+    def _beginning(self, question: str) -> str:
+        """What the base's answer to a prompt that it was warmed up with begins with."""
+        return self._text(self.cache.answers[question][:ANCHOR_TOKENS])
 
     def _anchor(self, prompt: str) -> Row:
         row = self.cache.row(prompt, self.rows)
