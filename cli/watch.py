@@ -110,6 +110,8 @@ def _score_of(name: str) -> Callable[[Mapping[str, Any]], object]:
 def _verdict(decision: Mapping[str, Any] | None) -> str | None:
     if decision is None:
         return None
+    if any(reason["check"] == "stopped" for reason in decision.get("reasons") or []):
+        return "stopped early"
     return "admitted" if decision.get("admitted") else "rejected"
 
 

@@ -91,11 +91,12 @@ def _version(session: Session, space: Space, row: AdapterVersion) -> VersionView
 
 
 def _candidates(session: Session, run: LearningRun) -> list[dict[str, Any]]:
-    """Strategy and score of each candidate: `admitted` is None while it is not examined."""
+    """Strategy and score of each candidate: `admitted` is None while it is not examined, or was stopped before."""
     return [
         {
             "strategy": candidate.strategy,
-            "admitted": (candidate.decision or {}).get("admitted"),
+            "admitted": (candidate.decision or {}).get("admitted") if candidate.report else None,
+            "stopped": bool(candidate.decision and not candidate.report),
             "slices": (candidate.report or {}).get("slices", {}),
         }
         for candidate in RunRepository(session).candidates(run.id)

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from engram.gate import GateDecision, Reason
+from engram.gate import GateDecision, Reason, not_examined
 from engram.lifecycle import RunStatus
 from engram.repositories import RunRepository
 from engram.settings import Settings
@@ -156,6 +156,17 @@ def test_console_shows_the_gates_checks_of_a_version_and_why_a_run_was_rejected(
     assert "new facts: 6 of 6 probes right" in panel
     assert "no fact of &lt;this&gt; run can be learned" in panel
     assert "passed the gate" not in panel  # said by the run's status
+
+
+def test_console_tells_a_candidate_that_was_stopped_early_from_a_rejected_one(api: Api) -> None:
+    version = api.publish("one")
+    with api.database.transaction() as session:
+        (candidate,) = RunRepository(session).candidates(version.run_id)
+        candidate.report = None
+        candidate.decision = not_examined("stopped after 4 steps").to_json()
+    panel = api.http.get("/ops/panel").text
+    assert "stopped early" in panel
+    assert f'<span class="soft">{candidate.strategy}</span>' in panel
 
 
 def test_keys_open_what_their_scopes_name(start_api: StartApi) -> None:
