@@ -196,7 +196,7 @@ def train(bench: Bench, lesson: Lesson, candidates: Sequence[Training], recipe: 
             )
             for one in candidates
         ],
-        plan=replace(plan, steps=math.ceil(recipe.length * plan.steps)),
+        plan=replace(plan, steps=math.ceil(recipe.length * plan.steps), stop=None),
         rehearsal=[learner.rows.row(note.prompt, note.answer) for note in evenly(rehearsal)],
         anchors=_anchors(bench, situation, recipe, unrehearsed=plan.rehearsal_per_step - len(situation.rehearsal)),
     )

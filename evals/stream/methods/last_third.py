@@ -44,7 +44,7 @@ class LastThird:
             return
         plan = training_plan(settings, num_notes=len(notes), again=False, seed=self.num_told)
         candidate = CandidateRows([rows.row(note.prompt, note.answer) for note in notes], settings.learning_rate)
-        self.live = self.trainer.train(self.live, [candidate], plan=replace(plan, rehearsal_per_step=0))
+        self.live = self.trainer.train(self.live, [candidate], plan=replace(plan, rehearsal_per_step=0, stop=None))
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         return self.setup.answer([question.text for question in questions], self.live)
