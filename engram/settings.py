@@ -58,10 +58,10 @@ class Settings(BaseSettings):
     first_trained_layer: float = Field(
         1 / 3, description="Share of the lowest layers that keep no LoRA (their activations are computed once)."
     )
-    training_steps: int = Field(16, description="Optimizer steps of a run with one fact; more facts take more.")
+    training_steps: int = Field(12, description="Optimizer steps of a run with one fact; more facts take more.")
     learning_rate: float = Field(1e-3, description="Peak AdamW learning rate of an adapter.")
     candidates_compared_at: float = Field(
-        0.25,
+        1.0,
         gt=0,
         description="Share of the steps after which candidates are compared and the best third goes on. 1: all go on.",
     )
