@@ -26,7 +26,7 @@ from worker.rehearsal import evenly
 from worker.supersession import superseded_by
 from worker.training.anchors import is_told
 from worker.training.rows import Row
-from worker.training.stacked_lora import Weights, stack
+from worker.training.stacked_lora import Weights, select, stack
 from worker.training.steps import CandidateRows
 
 KINDS = (*bad.TRAINED, *broken.WEIGHTS_SPOILED, *broken.FILES_SPOILED)
@@ -173,7 +173,7 @@ def build(bench: Bench, lesson: Lesson, kinds: Sequence[str], *, number: int) ->
     for recipe in dict.fromkeys(one.recipe for _, one in wanted):
         together = [(kind, one) for kind, one in wanted if one.recipe == recipe]
         trained = train(bench, lesson, [one for _, one in together], recipe)
-        built += [Built(kind, one.variant, only(trained, i)) for i, (kind, one) in enumerate(together)]
+        built += [Built(kind, one.variant, select(trained, [i])) for i, (kind, one) in enumerate(together)]
     fresh, taught = bench.learner.lora.fresh(seed=bench.settings.seed), built[0].weights
     for kind in (kind for kind in broken.WEIGHTS_SPOILED if kind in kinds):
         spoiled = broken.WEIGHTS_SPOILED[kind](lesson.live, taught, fresh, number, rng)
@@ -200,11 +200,6 @@ def train(bench: Bench, lesson: Lesson, candidates: Sequence[Training], recipe: 
         rehearsal=[learner.rows.row(note.prompt, note.answer) for note in evenly(rehearsal)],
         anchors=_anchors(bench, situation, recipe, unrehearsed=plan.rehearsal_per_step - len(situation.rehearsal)),
     )
-
-
-def only(weights: Weights, index: int) -> Weights:
-    """Candidate number `index` of a stack, as a stack of one."""
-    return {name: weight[index : index + 1].clone() for name, weight in weights.items()}
 
 
 def together(built: Sequence[Built]) -> Weights:

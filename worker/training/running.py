@@ -54,7 +54,6 @@ class RunningCandidates:
         progress.own_loss = self._by_candidate(sums.own, own_tokens)
         if drawn.anchored:
             progress.anchor_kl = self._by_candidate(sums.kl, [drawn.anchor_tokens] * len(sums.kl))
-        progress.stopped = dict(self.stopped)
         for candidate in self.running:
             self._own_losses[candidate].append(progress.own_loss[candidate])
         return progress

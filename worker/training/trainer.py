@@ -83,7 +83,7 @@ class Trainer:
             try:
                 progress = self._accumulate(running, own, step)
                 break
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error) or running.parts >= max(map(len, own.rows)):
                     raise
             running.forget_gradients()

@@ -10,12 +10,12 @@ import torch
 
 from evals.gate import bad
 from evals.gate.bad import Recipe, Training
-from evals.gate.build import KINDS, Bench, Built, Lesson, build, lessons, make_ledger, only, train
+from evals.gate.build import KINDS, Bench, Built, Lesson, build, lessons, make_ledger, train
 from evals.gate.facts import cast
 from evals.gate.verdict import ORDINARY
 from worker.self_edits import STRATEGIES
 from worker.training.rows import Row
-from worker.training.stacked_lora import Weights
+from worker.training.stacked_lora import Weights, select
 from worker.training.steps import CandidateRows, TrainingPlan
 from worker.training.trainer import Trainer
 
@@ -179,7 +179,7 @@ def test_same_seed_builds_the_same_weights(bench: Bench, every: list[Built]) -> 
 
 
 def test_one_candidate_of_a_stack_is_a_stack_of_one(lesson: Lesson) -> None:
-    assert all(torch.equal(only(lesson.live, 0)[name], weight) for name, weight in lesson.live.items())
+    assert all(torch.equal(select(lesson.live, [0])[name], weight) for name, weight in lesson.live.items())
 
 
 def _note_loss(bench: Bench, weights: Weights, rows: Sequence[Row]) -> float:
