@@ -71,7 +71,7 @@ def test_consolidated_candidates_are_compared_with_the_live_version_on_all_probe
     live, examination = seen[-1]
     held = flow.pipeline.learner.lora.load(Path(flow.adapters()[1].path))
     assert all(torch.equal(live[name], weight) for name, weight in held.items())
-    assert examination.new == ()
+    assert not examination.new
     assert len(examination.earlier) == len(CAT.probes) + len(TOWN.probes)
 
 
