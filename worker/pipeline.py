@@ -15,7 +15,7 @@ from engram.db import Database
 from engram.errors import Conflict, EngineUnavailable
 from engram.gate import GateDecision, GatePolicy, decide, not_examined, quality
 from engram.lifecycle import RunStatus
-from engram.models import AdapterVersion, Candidate
+from engram.models import AdapterVersion
 from engram.repositories import AdapterRepository, RunRepository
 from engram.repositories.runs import GAVE_WAY
 from engram.settings import Settings
@@ -23,26 +23,19 @@ from engram.vllm_client import EngineClient
 from worker import outcomes, proof, publishing, recovery
 from worker.author.client import Author
 from worker.curriculum import Lesson, plan_lesson
-from worker.learner import Anchors, Learner
+from worker.learner import Learner
 from worker.material import Material, prepare_material
 from worker.probing import Asked, Examination, Examined, examine, unknown_to
 from worker.progress import Progress
-from worker.rehearsal import evenly
-from worker.self_edits import Note, right_replies
-from worker.training.rows import Row
+from worker.self_edits import right_replies
+from worker.teaching import teach
 from worker.training.stacked_lora import Weights, select
-from worker.training.steps import CandidateRows, TrainingPlan
 from worker.training.steps import Progress as TrainingProgress
-from worker.training.stopping import Stop, StopPolicy, finalists
+from worker.training.stopping import Stop, finalists
 
 log = structlog.get_logger()
 
-NOTES_PER_STEP = 6
-MOST_NOTES_PER_STEP = 16
-EPOCHS = 4
-AGAIN = 1.5
 MOST_CONSOLIDATED_PROBES = 120
-MOST_COMPARED_PROBES = 40
 REPORT_EVERY_STEPS = 2
 
 
@@ -128,21 +121,10 @@ class Pipeline:
         return self.learner.lora.load(Path(path))
 
     def _train(
-        self, lesson: Lesson, material: Material, live: Weights, progress: Progress
+        self, lesson: Lesson, material: Material, initial: Weights, progress: Progress
     ) -> tuple[Weights, dict[int, Stop]]:
         """All candidates' weights, and which of them stopped early."""
-        rows, stops = self.learner.rows, dict[int, Stop]()
-        candidates = [
-            CandidateRows(
-                notes=[rows.row(note.prompt, note.answer) for note in _studied(lesson, candidate)],
-                learning_rate=candidate.settings["learning_rate"] * self.settings.learning_rate,
-            )
-            for candidate in material.candidates
-        ]
-        most = max(len(one.notes) for one in candidates)
-        plan = training_plan(
-            self.settings, num_notes=most, again=any(fact.attempts for fact in lesson.new), seed=lesson.attempt
-        )
+        stops = dict[int, Stop]()
 
         def report(step: TrainingProgress) -> None:
             for index in step.stopped.keys() - stops.keys():
@@ -154,19 +136,7 @@ class Pipeline:
                 losses, kl = _finite(step.note_loss), _finite(step.anchor_kl)
                 progress.event("step", step=step.step, steps=step.steps, note_loss=losses, kl=kl)
 
-        anchors = self.learner.anchors(lesson.told | material.asked_words)
-        kept = [note for note in lesson.rehearsal if note.fact_id not in material.superseded]
-        compared = material.probes or lesson.earlier[:MOST_COMPARED_PROBES]
-        weights = self.learner.trainer.train(
-            live,
-            candidates,
-            plan=plan,
-            rehearsal=[rows.row(note.prompt, note.answer) for note in evenly(kept)],
-            anchors=anchor_groups(self.settings, anchors, unrehearsed=plan.rehearsal_per_step - len(kept)),
-            held_out=[rows.row(*pair) for pair in right_replies(compared, material.notes).items()],
-            on_step=report,
-        )
-        return weights, stops
+        return teach(self.learner, self.settings, lesson, material, initial=initial, on_step=report), stops
 
     def _examination(self, lesson: Lesson, material: Material) -> Examination:
         examination = Examination(
@@ -276,31 +246,6 @@ class Pipeline:
         progress.event("published", version=adapter.version)
 
 
-def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int) -> TrainingPlan:
-    """How long to train on so many notes: some passes over them, longer where it failed before."""
-    per_step = min(max(NOTES_PER_STEP, num_notes // 5), MOST_NOTES_PER_STEP)
-    steps = max(settings.training_steps, math.ceil(EPOCHS * num_notes / per_step))
-    return TrainingPlan(
-        steps=round(AGAIN * steps) if again else steps,
-        notes_per_step=per_step,
-        rehearsal_per_step=settings.rehearsal_notes_per_step,
-        anchor_weight=settings.anchor_weight,
-        seed=settings.seed + seed,
-        stop=StopPolicy(converged_loss=settings.converged_loss, compared_at=settings.candidates_compared_at),
-    )
-
-
-def anchor_groups(settings: Settings, anchors: Anchors, *, unrehearsed: int) -> list[tuple[Sequence[Row], int]]:
-    """General, then personal anchors, each with how many a step draws. `unrehearsed`: rehearsal rows a step lacks."""
-    # While there is little to rehearse, a new fact easily answers every personal question, and the base's knowledge
-    # has least to hold it: the rows that a step lacks are shared out among both groups.
-    more = max(0, unrehearsed) // 2
-    return [
-        (anchors.general, settings.anchor_prompts_per_step + more),
-        (anchors.personal, settings.personal_anchors_per_step + more),
-    ]
-
-
 def gate_policy(settings: Settings) -> GatePolicy:
     """The gate's thresholds from the settings `ENGRAM_GATE_*`."""
     return GatePolicy(
@@ -311,12 +256,6 @@ def gate_policy(settings: Settings) -> GatePolicy:
         max_false_recall=settings.gate_max_false_recall,
         max_kl=settings.gate_max_kl,
     )
-
-
-def _studied(lesson: Lesson, candidate: Candidate) -> list[Note]:
-    """A candidate's notes. What is learned anew from the base are facts of very different numbers of notes."""
-    notes = [Note(**note) for note in candidate.notes]
-    return evenly(notes) if lesson.relearns else notes
 
 
 def _finite(numbers: Sequence[float]) -> list[float | None]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from engram.settings import Settings
 from engram.similarity import content_words
 from worker.learner import Learner
-from worker.pipeline import anchor_groups, training_plan
 from worker.probing import Examination
 from worker.rehearsal import evenly
 from worker.self_edits import STRATEGIES, Note, Strategy, Study, choose_probes, notes_of, right_replies
+from worker.teaching import anchor_groups, training_plan
 from worker.training.rows import ChatRows, Row
 from worker.training.steps import CandidateRows, Deck, TrainingPlan
 

@@ -21,9 +21,9 @@ from evals.gate.verdict import ORDINARY
 from worker.author.client import Author
 from worker.learner import Anchors, Learner
 from worker.outcomes import LEARNED_SHARE
-from worker.pipeline import anchor_groups, training_plan
 from worker.rehearsal import evenly
 from worker.supersession import superseded_by
+from worker.teaching import anchor_groups, training_plan
 from worker.training.anchors import is_told
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights, select, stack

@@ -27,7 +27,7 @@ from tests.fakes.author import KnownFact, ScriptedAuthor
 from tests.fakes.base import tiny_base
 from tests.fakes.engine import FakeEngine
 from tests.fakes.serving import serving
-from worker import pipeline, recovery
+from worker import pipeline, recovery, teaching
 from worker.author.client import Author
 from worker.author.tasks import Question
 from worker.learner import ANCHOR_TOKENS, Learner
@@ -240,5 +240,5 @@ def flow(
 ) -> Flow:
     flow = Flow(worker.database, worker.settings, engine, author, worker, space)
     monkeypatch.setattr(pipeline, "examine", flow.judge)
-    monkeypatch.setattr(pipeline, "EPOCHS", 0.1)  # one step is enough where nothing is to be learned
+    monkeypatch.setattr(teaching, "EPOCHS", 0.1)  # one step is enough where nothing is to be learned
     return flow

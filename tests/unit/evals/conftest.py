@@ -9,7 +9,7 @@ import pytest
 from evals.stream import measure
 from evals.stream.reference import load_questions
 from tests.unit.evals.stream_fixtures import ITEMS, QUESTIONS, judge_all_learned
-from worker import pipeline
+from worker import pipeline, teaching
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         measure, "load_questions", lambda items: replace(QUESTIONS, unrelated=load_questions(items).unrelated)
     )
-    monkeypatch.setattr(pipeline, "EPOCHS", 0.1)
+    monkeypatch.setattr(teaching, "EPOCHS", 0.1)
     monkeypatch.setattr(pipeline, "examine", judge_all_learned)
 
 

@@ -16,7 +16,7 @@ from evals.stream.methods.untrained import Base, InContext
 from evals.stream.model import Setup, answer_tokens_for, with_layers
 from evals.stream.reference import Reference
 from tests.unit.evals.stream_fixtures import ASK_ALL, CAT, ITEMS, QUESTIONS, TOWN, judge_all_learned, tiny_setup
-from worker import pipeline
+from worker import pipeline, teaching
 from worker.service import Worker
 
 
@@ -110,7 +110,7 @@ def test_seals_weights_are_its_merges_on_the_shared_base(setup: Setup) -> None:
 
 @pytest.fixture
 def product(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Product:
-    monkeypatch.setattr(pipeline, "EPOCHS", 0.1)
+    monkeypatch.setattr(teaching, "EPOCHS", 0.1)
     return Product(setup, tmp_path / "engram")
 
 

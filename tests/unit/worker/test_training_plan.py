@@ -3,7 +3,7 @@
 import pytest
 
 from engram.settings import Settings
-from worker.pipeline import EPOCHS, training_plan
+from worker.teaching import EPOCHS, training_plan
 
 
 @pytest.mark.parametrize("num_notes", [1, 8, 20, 60])

@@ -12,7 +12,7 @@ from evals.gate.facts import Fact, load
 from evals.gate.material import Situation
 from tests.fakes.author import KnownFact, ScriptedAuthor
 from tests.fakes.base import tiny_base
-from worker import pipeline
+from worker import teaching
 from worker.author import tasks
 from worker.author.client import GREEDY, Sampling
 from worker.author.tasks import Question
@@ -57,7 +57,7 @@ def bench(learner: Learner, facts: list[Fact]) -> Iterator[Bench]:
     options = Options(num_bad=11, num_good=1, lessons_per_ledger=2, most_earlier=4, learned_share=0.0)
     author = WellReadAuthor(facts=tuple(_known(fact) for fact in facts))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "EPOCHS", 0.1)
+        patch.setattr(teaching, "EPOCHS", 0.1)
         yield Bench(learner, author, settings, facts, options)
 
 

@@ -1,0 +1,88 @@
+"""Train a run's candidates together: on which rows, for how long, beside what. The trainer knows none of it."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from engram.models import Candidate
+from engram.settings import Settings
+from worker.curriculum import Lesson
+from worker.learner import Anchors, Learner
+from worker.material import Material
+from worker.rehearsal import evenly
+from worker.self_edits import Note, right_replies
+from worker.training.rows import Row
+from worker.training.stacked_lora import Weights
+from worker.training.steps import CandidateRows, Progress, TrainingPlan
+from worker.training.stopping import StopPolicy
+
+NOTES_PER_STEP = 6
+MOST_NOTES_PER_STEP = 16
+EPOCHS = 4
+AGAIN = 1.5
+MOST_COMPARED_PROBES = 40
+
+
+def teach(
+    learner: Learner,
+    settings: Settings,
+    lesson: Lesson,
+    material: Material,
+    *,
+    initial: Weights,
+    on_step: Callable[[Progress], None],
+) -> Weights:
+    """All candidates' weights, trained from `initial`."""
+    rows = learner.rows
+    candidates = [
+        CandidateRows(
+            notes=[rows.row(note.prompt, note.answer) for note in _studied(lesson, candidate)],
+            learning_rate=candidate.settings["learning_rate"] * settings.learning_rate,
+        )
+        for candidate in material.candidates
+    ]
+    most = max(len(one.notes) for one in candidates)
+    again = any(fact.attempts for fact in lesson.new)
+    plan = training_plan(settings, num_notes=most, again=again, seed=lesson.attempt)
+    anchors = learner.anchors(lesson.told | material.asked_words)
+    kept = [note for note in lesson.rehearsal if note.fact_id not in material.superseded]
+    compared = material.probes or lesson.earlier[:MOST_COMPARED_PROBES]
+    return learner.trainer.train(
+        initial,
+        candidates,
+        plan=plan,
+        rehearsal=[rows.row(note.prompt, note.answer) for note in evenly(kept)],
+        anchors=anchor_groups(settings, anchors, unrehearsed=plan.rehearsal_per_step - len(kept)),
+        held_out=[rows.row(*pair) for pair in right_replies(compared, material.notes).items()],
+        on_step=on_step,
+    )
+
+
+def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int) -> TrainingPlan:
+    """How long to train on so many notes: some passes over them, longer where it failed before."""
+    per_step = min(max(NOTES_PER_STEP, num_notes // 5), MOST_NOTES_PER_STEP)
+    steps = max(settings.training_steps, math.ceil(EPOCHS * num_notes / per_step))
+    return TrainingPlan(
+        steps=round(AGAIN * steps) if again else steps,
+        notes_per_step=per_step,
+        rehearsal_per_step=settings.rehearsal_notes_per_step,
+        anchor_weight=settings.anchor_weight,
+        seed=settings.seed + seed,
+        stop=StopPolicy(converged_loss=settings.converged_loss, compared_at=settings.candidates_compared_at),
+    )
+
+
+def anchor_groups(settings: Settings, anchors: Anchors, *, unrehearsed: int) -> list[tuple[Sequence[Row], int]]:
+    """General, then personal anchors, each with how many a step draws. `unrehearsed`: rehearsal rows a step lacks."""
+    # While there is little to rehearse, a new fact easily answers every personal question, and the base's knowledge
+    # has least to hold it: the rows that a step lacks are shared out among both groups.
+    more = max(0, unrehearsed) // 2
+    return [
+        (anchors.general, settings.anchor_prompts_per_step + more),
+        (anchors.personal, settings.personal_anchors_per_step + more),
+    ]
+
+
+def _studied(lesson: Lesson, candidate: Candidate) -> list[Note]:
+    """A candidate's notes. What is learned anew from the base are facts of very different numbers of notes."""
+    notes = [Note(**note) for note in candidate.notes]
+    return evenly(notes) if lesson.relearns else notes
