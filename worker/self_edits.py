@@ -85,39 +85,35 @@ STRATEGIES = (
 )
 
 _QA_DRAWS = (GREEDY, Sampling(0.5, 1), Sampling(0.8, 2))
+_MORE_DRAWS = (Sampling(0.8, 3), Sampling(1.0, 4), Sampling(1.0, 5))
+_ENOUGH_QUESTIONS = 5
+
+FactDetail = tuple[str, str]  # a fact's id, and a span of its statement
 
 
 def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[Study]:
-    """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks."""
-    details = _list_details(statements, author)
-    asked = [(fact, detail, draw) for fact in statements for detail in details[fact] for draw in _QA_DRAWS]
-    jobs = [
-        Job(tasks.QA, tasks.ask_questions(statements[fact], detail), replace(draw, seed=draw.seed + seed))
-        for fact, detail, draw in asked
-    ]
-    jobs += [Job(task, statement) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()]
-    about = [fact for fact, _, _ in asked] + 2 * list(statements)
-    written = zip(author.write_all(jobs), about, strict=True)
-    outputs = [respell_names(output, statements[fact]) for output, fact in written]
-    drafts: dict[tuple[str, str], list[Question]] = {}
-    for (fact, detail, _), output in zip(asked, outputs, strict=False):
-        drafts.setdefault((fact, detail), []).extend(tasks.read_questions(output, answer=detail))
-    drafts = {(fact, detail): _once(_with_replies(drawn, statements[fact])) for (fact, detail), drawn in drafts.items()}
-    rewrites, implications = outputs[len(asked) :][: len(statements)], outputs[len(asked) + len(statements) :]
-    sound = _sound([(statements[fact], each) for (fact, _), drawn in drafts.items() for each in drawn], author)
+    """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks.
+
+    About a detail of which few questions passed it writes once more.
+    """
+    asked = [(fact, detail) for fact, details in _list_details(statements, author).items() for detail in details]
+    besides = [Job(task, statement) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()]
+    questions, restated = _write_questions(statements, asked, author, _seeded(_QA_DRAWS, seed), besides=besides)
+    few = [pair for pair in asked if len(questions[pair]) < _ENOUGH_QUESTIONS]
+    more, _ = _write_questions(statements, few, author, _seeded(_MORE_DRAWS, seed))
+    questions |= {pair: _once([*questions[pair], *drawn]) for pair, drawn in more.items()}
+    rewrites, implications = restated[: len(statements)], restated[len(statements) :]
     return [
         Study(
             fact_id=fact,
             statement=statement,
-            questions=tuple(
-                kept
-                for detail in details[fact]
-                if (kept := tuple(each for each in drafts[fact, detail] if (statement, each) in sound))
+            questions=tuple(tuple(questions[pair]) for pair in asked if pair[0] == fact and questions[pair]),
+            rewrites=tuple(
+                line for line in tasks.read_rewrites(respell_names(said, statement)) if is_true_to(line, statement)
             ),
-            rewrites=tuple(line for line in tasks.read_rewrites(restated) if is_true_to(line, statement)),
-            implications=tuple(_once(tasks.read_implications(implied))),
+            implications=tuple(_once(tasks.read_implications(respell_names(implied, statement)))),
         )
-        for (fact, statement), restated, implied in zip(statements.items(), rewrites, implications, strict=True)
+        for (fact, statement), said, implied in zip(statements.items(), rewrites, implications, strict=True)
     ]
 
 
@@ -206,6 +202,33 @@ def _list_details(statements: Mapping[str, str], author: Author) -> dict[str, li
         listed += [part for part in named_parts(statement) if not any(is_right(each, [part]) for each in listed)]
         details[fact] = listed[:_MAX_DETAILS]
     return details
+
+
+def _write_questions(
+    statements: Mapping[str, str],
+    asked: Sequence[FactDetail],
+    author: Author,
+    draws: Sequence[Sampling],
+    *,
+    besides: Sequence[Job] = (),
+) -> tuple[dict[FactDetail, list[Question]], list[str]]:
+    """The sound questions about each detail, and the outputs of the jobs that were written in the same batch."""
+    jobs = [
+        Job(tasks.QA, tasks.ask_questions(statements[fact], detail), draw) for fact, detail in asked for draw in draws
+    ]
+    outputs = author.write_all([*jobs, *besides])
+    drafts: dict[FactDetail, list[Question]] = {pair: [] for pair in asked}
+    for pair, output in zip([pair for pair in asked for _ in draws], outputs, strict=False):
+        fact, detail = pair
+        drafts[pair] += tasks.read_questions(respell_names(output, statements[fact]), answer=detail)
+    drafts = {pair: _once(_with_replies(drawn, statements[pair[0]])) for pair, drawn in drafts.items()}
+    sound = _sound([(statements[pair[0]], each) for pair, drawn in drafts.items() for each in drawn], author)
+    kept = {pair: [each for each in drawn if (statements[pair[0]], each) in sound] for pair, drawn in drafts.items()}
+    return kept, outputs[len(jobs) :]
+
+
+def _seeded(draws: Sequence[Sampling], seed: int) -> list[Sampling]:
+    return [replace(draw, seed=draw.seed + seed) for draw in draws]
 
 
 def _once(questions: Iterable[Question]) -> list[Question]:

@@ -167,6 +167,31 @@ def test_study_draws_differently_and_keeps_each_question_once_in_the_order_of_th
     assert all(other.question.startswith("Which pet has number 10") for other in others)
 
 
+def test_only_a_detail_with_few_questions_is_written_about_once_more() -> None:
+    draws: dict[str, list[Sampling]] = {"Biscuit": [], "7": []}
+
+    def many(sampling: Sampling) -> str:
+        draws["Biscuit"].append(sampling)
+        return write_questions(NAME_REPLY, [f"Which pet is number {number}?" for number in range(1, 7)])
+
+    def few(sampling: Sampling) -> str:
+        draws["7"].append(sampling)
+        return write_questions("Your cat is 7.", [f"How old is my cat, asked {len(draws['7'])} times?"])
+
+    author = ScriptedAuthor(
+        outputs={
+            (tasks.DETAILS, STATEMENT): "Biscuit\n7",
+            (tasks.QA, tasks.ask_questions(STATEMENT, "Biscuit")): many,
+            (tasks.QA, tasks.ask_questions(STATEMENT, "7")): few,
+            (tasks.QA, tasks.ask_questions(STATEMENT, "May")): "",
+        },
+    )
+    author.answer = lambda statement, question: "Biscuit" if "pet" in question else "7"  # type: ignore[method-assign]
+    named, aged = _study_of(author).questions
+    assert (len(named), len(draws["Biscuit"])) == (6, 3)
+    assert len(aged) == len(draws["7"]) == len(set(draws["7"])) == 6
+
+
 def test_one_question_about_each_detail_that_has_several_is_held_out() -> None:
     chosen = choose_probes(_study())
     assert [(probe.question, probe.answers) for probe in chosen] == [
@@ -283,7 +308,9 @@ def test_question_whose_reply_misses_the_detail_takes_another_reply_or_the_state
         drawn = iter(said)
         outputs = {
             (tasks.DETAILS, cheese): "Taleggio",
-            (tasks.QA, tasks.ask_questions(cheese, "Taleggio")): lambda _: write_questions(next(drawn), [which, what]),
+            (tasks.QA, tasks.ask_questions(cheese, "Taleggio")): lambda _: write_questions(
+                next(drawn, NAME_REPLY), [which, what]
+            ),
         }
         author = ScriptedAuthor(outputs, {(cheese, which): "Taleggio", (cheese, what): "Taleggio"})
         (written,) = study({"fact_1": cheese}, author, seed=0)
