@@ -1,6 +1,6 @@
 """`engram runs`: see what Engram learned and why it was let in, watch it learn, ask it to."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,15 +68,14 @@ def watch_run(
 @app.command("start")
 def start(url: Url, key: Key = None, space: Space = DEFAULT_SPACE, as_json: AsJson = False) -> None:
     """Learn the pending facts now."""
-    run = open_api(url, key=key, space=space).post("/v1/learning-runs", {"space": space})
-    print_json(run) if as_json else console.print(f"{run['id']} {run['status']}", highlight=False)
+    _print_started(open_api(url, key=key, space=space).post("/v1/learning-runs", {"space": space}), as_json=as_json)
 
 
 @app.command("consolidate")
 def consolidate(url: Url, key: Key = None, space: Space = DEFAULT_SPACE, as_json: AsJson = False) -> None:
     """Train all live facts once more from the base; goes live only if nothing is lost."""
-    run = open_api(url, key=key, space=space).post("/v1/learning-runs", {"space": space, "kind": "consolidate"})
-    print_json(run) if as_json else console.print(f"{run['id']} {run['status']}", highlight=False)
+    wanted = {"space": space, "kind": "consolidate"}
+    _print_started(open_api(url, key=key, space=space).post("/v1/learning-runs", wanted), as_json=as_json)
 
 
 def newest_run(api: Api) -> str:
@@ -85,6 +84,10 @@ def newest_run(api: Api) -> str:
     if not runs:
         raise CliError(f"space {api.space} has no learning runs")
     return str(runs[0]["id"])
+
+
+def _print_started(run: dict[str, Any], *, as_json: bool) -> None:
+    print_json(run) if as_json else console.print(f"{run['id']} {run['status']}", highlight=False)
 
 
 def _total(seconds: dict[str, float] | None) -> float | None:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cli.client import Api, CliError, segment
 from cli.output import Column, cell, table
+from engram.gate import stopped_early
 
 FINISHED = ("published", "rejected", "failed")
 MAX_BROKEN_STREAMS = 30
@@ -110,7 +111,7 @@ def _score_of(name: str) -> Callable[[Mapping[str, Any]], object]:
 def _verdict(decision: Mapping[str, Any] | None) -> str | None:
     if decision is None:
         return None
-    if any(reason["check"] == "stopped" for reason in decision.get("reasons") or []):
+    if stopped_early(decision):
         return "stopped early"
     return "admitted" if decision.get("admitted") else "rejected"
 

@@ -102,6 +102,7 @@ class GateDecision:
         return "; ".join(reason.text for reason in self.reasons if not reason.passed)
 
 
+_STOPPED = "stopped"
 NEW_FACT_KINDS = (ProbeKind.RELIABILITY, ProbeKind.GENERALIZATION, ProbeKind.PORTABILITY)
 
 
@@ -117,7 +118,12 @@ def decide(report: ProbeReport, *, policy: GatePolicy) -> GateDecision:
 
 def not_examined(reason: str) -> GateDecision:
     """The decision on a candidate whose training was stopped as hopeless."""
-    return GateDecision(False, (Reason("stopped", False, 0.0, 1.0, reason),))
+    return GateDecision(False, (Reason(_STOPPED, False, 0.0, 1.0, reason),))
+
+
+def stopped_early(decision: Mapping[str, Any] | None) -> bool:
+    """Whether a stored decision is one of `not_examined`."""
+    return any(reason["check"] == _STOPPED for reason in (decision or {}).get("reasons") or ())
 
 
 def quality(report: ProbeReport) -> float:

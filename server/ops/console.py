@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from sqlalchemy.orm import Session
 
+from engram.gate import stopped_early
 from engram.lifecycle import FactStatus
 from engram.models import AdapterVersion, LearningRun, Space
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
@@ -95,8 +96,8 @@ def _candidates(session: Session, run: LearningRun) -> list[dict[str, Any]]:
     return [
         {
             "strategy": candidate.strategy,
-            "admitted": (candidate.decision or {}).get("admitted") if candidate.report else None,
-            "stopped": bool(candidate.decision and not candidate.report),
+            "admitted": None if stopped_early(candidate.decision) else (candidate.decision or {}).get("admitted"),
+            "stopped": stopped_early(candidate.decision),
             "slices": (candidate.report or {}).get("slices", {}),
         }
         for candidate in RunRepository(session).candidates(run.id)
