@@ -56,9 +56,9 @@ class Settings(BaseSettings):
     max_run_attempts: int = Field(3, description="Tries at one learning run before it ends as failed.")
     lora_rank: int = Field(16, description="Rank of a fact adapter. vLLM is started to serve it.")
     first_trained_layer: float = Field(
-        0.5, description="Share of the lowest layers that keep no LoRA (their activations are computed once)."
+        1 / 3, description="Share of the lowest layers that keep no LoRA (their activations are computed once)."
     )
-    training_steps: int = Field(15, description="Optimizer steps of a run with one fact; more facts take more.")
+    training_steps: int = Field(12, description="Optimizer steps of a run with one fact; more facts take more.")
     learning_rate: float = Field(1e-3, description="Peak AdamW learning rate of an adapter.")
     candidates_compared_at: float = Field(
         1.0,

@@ -6,6 +6,7 @@ statement before it, must find the same answer again.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -94,12 +95,13 @@ FactDetail = tuple[str, str]  # a fact's id, and a span of its statement
 def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[Study]:
     """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks.
 
-    About a detail of which few questions passed it writes once more.
+    About a fact of which few questions passed it writes once more.
     """
     asked = [(fact, detail) for fact, details in _list_details(statements, author).items() for detail in details]
     besides = [Job(task, statement) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()]
     questions, restated = _write_questions(statements, asked, author, _seeded(_QA_DRAWS, seed), besides=besides)
-    few = [pair for pair in asked if len(questions[pair]) < _ENOUGH_QUESTIONS]
+    passed = Counter(fact for (fact, _), kept in questions.items() for _ in kept)
+    few = [pair for pair in asked if passed[pair[0]] < _ENOUGH_QUESTIONS]
     more, _ = _write_questions(statements, few, author, _seeded(_MORE_DRAWS, seed))
     questions |= {pair: _once([*questions[pair], *drawn]) for pair, drawn in more.items()}
     rewrites, implications = restated[: len(statements)], restated[len(statements) :]

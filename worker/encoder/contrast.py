@@ -4,18 +4,15 @@ InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) over sentences, as SimCSE's
 (Gao et al. 2021, arXiv 2104.08821): wordings of one question attract, all other questions of the batch repel.
 """
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from worker.author.dataset import Example, studied_facts
 from worker.training.steps import Deck
 
-FRAMES = Path(__file__).parent / "data" / "frames.json"
 DETAILS_PER_FACT = 3
 WORDINGS = 2
 
@@ -39,38 +36,20 @@ def groups_of(examples: Sequence[Example]) -> list[list[Group]]:
     return [details for details in worded if details]
 
 
-def frame_groups(path: Path, *, seed: int) -> list[list[Group]]:
-    """Questions made of frames and what they are asked of, a few that are easily mistaken for each other at a time.
-
-    Either one frame asked of several things (the name of my cat, of my dog), or several frames asked of one
-    (my cat's name, its age). Each group is one frame of one thing, in all its wordings.
-    """
-    rng, mistakable = random.Random(seed), list[list[Group]]()
-    for topic in json.loads(path.read_text()).values():
-        asked = {of: [[wording.format(x=of) for wording in frame] for frame in topic["asks"]] for of in topic["of"]}
-        across = [list(groups) for groups in zip(*asked.values(), strict=True)]
-        for groups in (*asked.values(), *across):
-            mistakable += _few(rng.sample(groups, len(groups)), DETAILS_PER_FACT)
-    return mistakable
-
-
 class Batches:
-    """Draws batches without end: questions in two wordings each, and single questions that only repel.
-
-    `sources`: lists of questions that belong together, each with how many of its entries a batch takes.
-    """
+    """Draws batches without end: some facts' questions in two wordings each, and single questions that only repel."""
 
     def __init__(
-        self, sources: Sequence[tuple[list[list[Group]], int]], singles: list[str], *, num_singles: int, seed: int
+        self, facts: list[list[Group]], singles: list[str], *, num_facts: int, num_singles: int, seed: int
     ) -> None:
         self.rng = random.Random(seed)
-        self.sources = [(Deck(source, self.rng), count) for source, count in sources]
-        self.singles, self.num_singles = Deck(singles, self.rng), num_singles
+        self.facts, self.singles = Deck(facts, self.rng), Deck(singles, self.rng)
+        self.num_facts, self.num_singles = num_facts, num_singles
 
     def draw(self) -> Batch:
         drawn: list[Group] = []
-        for together in (entry for deck, count in self.sources for entry in deck.draw(count)):
-            some: list[Group] = self.rng.sample(together, min(DETAILS_PER_FACT, len(together)))
+        for details in self.facts.draw(self.num_facts):
+            some: list[Group] = self.rng.sample(details, min(DETAILS_PER_FACT, len(details)))
             drawn += [self.rng.sample(wordings, WORDINGS) for wordings in some]
         drawn += [[question] for question in self.singles.draw(self.num_singles)]
         return Batch(
@@ -102,7 +81,3 @@ def nearest_share(
     nearest: list[int] = (asked @ known.T).argmax(-1).tolist()
     right = [owners_K[at] == owner for at, owner in zip(nearest, owners_Q, strict=True)]
     return sum(right) / len(right)
-
-
-def _few(groups: list[Group], size: int) -> list[list[Group]]:
-    return [groups[at : at + size] for at in range(0, len(groups), size)]

@@ -20,7 +20,7 @@ import torch
 from engram.settings import Settings
 from worker.author.dataset import Example, load_examples, split
 from worker.encoder import ADAPTER_DIR
-from worker.encoder.contrast import FRAMES, Batches, contrast, frame_groups, groups_of, nearest_share
+from worker.encoder.contrast import Batches, contrast, groups_of, nearest_share
 from worker.learner import Learner, open_learner
 from worker.training.layers import through_layers
 from worker.training.optimizer import StackedAdamW, falling
@@ -40,10 +40,9 @@ class Config:
     steps: int = 380
     learning_rate: float = 5e-4
     rank: int = 16
-    layers: int = 15
-    read_at: tuple[int, ...] = (15, 20)
-    facts_per_step: int = 14
-    frames_per_step: int = 9
+    layers: int = 10
+    read_at: tuple[int, ...] = (10, 15)
+    facts_per_step: int = 18
     singles_per_step: int = 24
     anchors_per_step: int = 16
     anchor_weight: float = 4.0
@@ -86,11 +85,9 @@ def train(learner: Learner, output: Path, config: Config) -> None:
     reader, lora = Reader(learner), learner.lora.below(config.layers, rank=config.rank)
     examples, held_out = split(load_examples())
     batches = Batches(
-        [
-            (groups_of(examples), config.facts_per_step),
-            (frame_groups(FRAMES, seed=config.seed), config.frames_per_step),
-        ],
+        groups_of(examples),
         list(learner.prompts.own_questions),
+        num_facts=config.facts_per_step,
         num_singles=config.singles_per_step,
         seed=config.seed,
     )

@@ -1,28 +1,21 @@
 """The question encoder: what its loss wants, what it trains on, and that versions carry it unchanged."""
 
-import json
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
 from structlog.testing import capture_logs
 
-from engram.similarity import content_words, is_near_copy
 from tests.fakes.base import tiny_base, trained_looking
-from worker.encoder.contrast import FRAMES, Batches, contrast, frame_groups, groups_of, nearest_share
+from worker.encoder.contrast import Batches, contrast, groups_of, nearest_share
 from worker.encoder.reading import read_encoder
 from worker.training.rows import ChatRows, Row
 from worker.training.stacked_lora import StackedLora, Weights, stack
 from worker.training.steps import CandidateRows, TrainingPlan
 from worker.training.trainer import Trainer
 
-ROOT = Path(__file__).parents[3]
 FIRST_LAYER = 2
-NEAR = 0.6
 PLAN = TrainingPlan(steps=3, notes_per_step=2, rehearsal_per_step=0, seed=1)
 
 
@@ -84,46 +77,12 @@ def test_batches_hold_two_wordings_of_each_question_and_single_others() -> None:
         ]
     )
     assert facts == [[["a1", "a2", "a3"], ["b1", "b2"]]]
-    batch = Batches([(facts, 1)], ["x", "y"], num_singles=2, seed=0).draw()
+    batch = Batches(facts, ["x", "y"], num_facts=1, num_singles=2, seed=0).draw()
     by_group = {
         number: [q for q, g in zip(batch.questions, batch.groups, strict=True) if g == number] for number in range(4)
     }
     assert sorted(len(wordings) for wordings in by_group.values()) == [1, 1, 2, 2]
     assert all(len({wording[0] for wording in wordings}) == 1 for wordings in by_group.values())
-
-
-def test_frames_are_asked_of_several_things_and_several_frames_of_one(tmp_path: Path) -> None:
-    topic = {
-        "of": ["my cow", "my mule"],
-        "asks": [["Name of {x}?", "{x}, called what?"], ["Age of {x}?", "{x}, how old?"]],
-    }
-    frames = tmp_path / "frames.json"
-    frames.write_text(json.dumps({"animals": topic}))
-    named = [["Name of my cow?", "my cow, called what?"], ["Name of my mule?", "my mule, called what?"]]
-    aged = [["Age of my cow?", "my cow, how old?"], ["Age of my mule?", "my mule, how old?"]]
-    found = [sorted(groups) for groups in frame_groups(frames, seed=0)]
-    assert sorted(found) == sorted([named, aged, *(sorted(pair) for pair in zip(named, aged, strict=True))])
-
-
-def test_no_frame_asks_what_an_evaluation_or_an_examination_asks() -> None:
-    asked = defaultdict(list)
-    for path in [*(ROOT / "evals/data").glob("*.jsonl"), ROOT / "worker/anchors/never_told.jsonl"]:
-        for line in path.read_text().splitlines():
-            for text in _texts(json.loads(line)):
-                asked[content_words(text)].append(text)
-    questions = {q for groups in frame_groups(FRAMES, seed=0) for group in groups for q in group}
-    assert len(questions) > 5000
-    near = {q for q in questions for text in asked[content_words(q)] if is_near_copy(q, text, threshold=NEAR)}
-    assert near == set()
-
-
-def _texts(found: Any) -> Iterator[str]:
-    """Every string of two words or more in a JSON value."""
-    if isinstance(found, str):
-        yield from [found] if len(found.split()) > 1 else []
-    elif isinstance(found, dict | list):
-        for part in found.values() if isinstance(found, dict) else found:
-            yield from _texts(part)
 
 
 def test_new_candidates_carry_the_encoder_and_training_leaves_it_as_it_is(encoder_folder: Path) -> None:

@@ -167,29 +167,32 @@ def test_study_draws_differently_and_keeps_each_question_once_in_the_order_of_th
     assert all(other.question.startswith("Which pet has number 10") for other in others)
 
 
-def test_only_a_detail_with_few_questions_is_written_about_once_more() -> None:
-    draws: dict[str, list[Sampling]] = {"Biscuit": [], "7": []}
+def test_only_a_fact_with_few_questions_is_written_about_once_more() -> None:
+    home = "I live in Bergen."
+    drawn: dict[str, list[Sampling]] = {STATEMENT: [], home: []}
 
     def many(sampling: Sampling) -> str:
-        draws["Biscuit"].append(sampling)
+        drawn[STATEMENT].append(sampling)
         return write_questions(NAME_REPLY, [f"Which pet is number {number}?" for number in range(1, 7)])
 
     def few(sampling: Sampling) -> str:
-        draws["7"].append(sampling)
-        return write_questions("Your cat is 7.", [f"How old is my cat, asked {len(draws['7'])} times?"])
+        drawn[home].append(sampling)
+        return write_questions("You live in Bergen.", [f"Where do I live, asked {len(drawn[home])} times?"])
 
     author = ScriptedAuthor(
         outputs={
-            (tasks.DETAILS, STATEMENT): "Biscuit\n7",
+            (tasks.DETAILS, STATEMENT): "Biscuit\n7\nMay",
             (tasks.QA, tasks.ask_questions(STATEMENT, "Biscuit")): many,
-            (tasks.QA, tasks.ask_questions(STATEMENT, "7")): few,
+            (tasks.QA, tasks.ask_questions(STATEMENT, "7")): "",
             (tasks.QA, tasks.ask_questions(STATEMENT, "May")): "",
+            (tasks.DETAILS, home): "Bergen",
+            (tasks.QA, tasks.ask_questions(home, "Bergen")): few,
         },
     )
-    author.answer = lambda statement, question: "Biscuit" if "pet" in question else "7"  # type: ignore[method-assign]
-    named, aged = _study_of(author).questions
-    assert (len(named), len(draws["Biscuit"])) == (6, 3)
-    assert len(aged) == len(draws["7"]) == len(set(draws["7"])) == 6
+    author.answer = lambda statement, question: "Biscuit" if "pet" in question else "Bergen"  # type: ignore[method-assign]
+    pets, homes = study({"fact_1": STATEMENT, "fact_2": home}, author, seed=0)
+    assert (len(pets.questions[0]), len(drawn[STATEMENT])) == (6, 3)
+    assert len(homes.questions[0]) == len(drawn[home]) == len(set(drawn[home])) == 6
 
 
 def test_one_question_about_each_detail_that_has_several_is_held_out() -> None:
