@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from engram.grading import is_right, normalise, token_f1
 from engram.similarity import is_near_copy
 from worker.author import tasks
-from worker.author.client import GREEDY, Author, Job, Sampling, find_answers
+from worker.author.client import GREEDY, Author, Job, Sampling, find_answers, write_about
 from worker.author.tasks import Question
-from worker.spelling import respell_names
 
 _MIN_AGREEMENT = 0.5
 _MAX_PROBES = 4
@@ -98,7 +97,9 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
     About a fact of which few questions passed it writes once more.
     """
     asked = [(fact, detail) for fact, details in _list_details(statements, author).items() for detail in details]
-    besides = [Job(task, statement) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()]
+    besides = [
+        (statement, Job(task, statement)) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()
+    ]
     questions, restated = _write_questions(statements, asked, author, _seeded(_QA_DRAWS, seed), besides=besides)
     passed = Counter(fact for (fact, _), kept in questions.items() for _ in kept)
     few = [pair for pair in asked if passed[pair[0]] < _ENOUGH_QUESTIONS]
@@ -110,10 +111,8 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
             fact_id=fact,
             statement=statement,
             questions=tuple(tuple(questions[pair]) for pair in asked if pair[0] == fact and questions[pair]),
-            rewrites=tuple(
-                line for line in tasks.read_rewrites(respell_names(said, statement)) if is_true_to(line, statement)
-            ),
-            implications=tuple(_once(tasks.read_implications(respell_names(implied, statement)))),
+            rewrites=tuple(line for line in tasks.read_rewrites(said) if is_true_to(line, statement)),
+            implications=tuple(_once(tasks.read_implications(implied))),
         )
         for (fact, statement), said, implied in zip(statements.items(), rewrites, implications, strict=True)
     ]
@@ -196,11 +195,10 @@ def is_true_to(line: str, statement: str) -> bool:
 
 def _list_details(statements: Mapping[str, str], author: Author) -> dict[str, list[str]]:
     """Spans of each statement to ask about: those the author lists, and names and numbers that it left out."""
-    outputs = author.write_all([Job(tasks.DETAILS, statement) for statement in statements.values()])
+    outputs = write_about(author, [(statement, Job(tasks.DETAILS, statement)) for statement in statements.values()])
     details = {}
     for (fact, statement), output in zip(statements.items(), outputs, strict=True):
-        spelt = respell_names(output, statement)
-        listed = [detail for detail in tasks.read_details(spelt) if is_right(statement, [detail])]
+        listed = [detail for detail in tasks.read_details(output) if is_right(statement, [detail])]
         listed += [part for part in named_parts(statement) if not any(is_right(each, [part]) for each in listed)]
         details[fact] = listed[:_MAX_DETAILS]
     return details
@@ -212,20 +210,21 @@ def _write_questions(
     author: Author,
     draws: Sequence[Sampling],
     *,
-    besides: Sequence[Job] = (),
+    besides: Sequence[tuple[str, Job]] = (),
 ) -> tuple[dict[FactDetail, list[Question]], list[str]]:
     """The sound questions about each detail, and the outputs of the jobs that were written in the same batch."""
+    drawn = [(pair, draw) for pair in asked for draw in draws]
     jobs = [
-        Job(tasks.QA, tasks.ask_questions(statements[fact], detail), draw) for fact, detail in asked for draw in draws
+        (statements[fact], Job(tasks.QA, tasks.ask_questions(statements[fact], detail), draw))
+        for (fact, detail), draw in drawn
     ]
-    outputs = author.write_all([*jobs, *besides])
+    outputs = write_about(author, [*jobs, *besides])
     drafts: dict[FactDetail, list[Question]] = {pair: [] for pair in asked}
-    for pair, output in zip([pair for pair in asked for _ in draws], outputs, strict=False):
-        fact, detail = pair
-        drafts[pair] += tasks.read_questions(respell_names(output, statements[fact]), answer=detail)
-    drafts = {pair: _once(_with_replies(drawn, statements[pair[0]])) for pair, drawn in drafts.items()}
-    sound = _sound([(statements[pair[0]], each) for pair, drawn in drafts.items() for each in drawn], author)
-    kept = {pair: [each for each in drawn if (statements[pair[0]], each) in sound] for pair, drawn in drafts.items()}
+    for (pair, _), output in zip(drawn, outputs, strict=False):
+        drafts[pair] += tasks.read_questions(output, answer=pair[1])
+    drafts = {pair: _once(_with_replies(own, statements[pair[0]])) for pair, own in drafts.items()}
+    sound = _sound([(statements[pair[0]], each) for pair, own in drafts.items() for each in own], author)
+    kept = {pair: [each for each in own if (statements[pair[0]], each) in sound] for pair, own in drafts.items()}
     return kept, outputs[len(jobs) :]
 
 

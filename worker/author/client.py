@@ -54,11 +54,16 @@ class Author(Protocol):
         """The raw output of each job, in order."""
 
 
+def write_about(author: Author, jobs: Sequence[tuple[str, Job]]) -> list[str]:
+    """The outputs of jobs, each given with the statement that it is about: names are spelt as that has them."""
+    outputs = author.write_all([job for _, job in jobs])
+    return [respell_names(output, statement) for output, (statement, _) in zip(outputs, jobs, strict=True)]
+
+
 def find_answers(author: Author, pairs: Sequence[tuple[str, str]]) -> list[str]:
     """For each (statement, question) the span of the statement that answers it, or UNKNOWN."""
-    jobs = [Job(tasks.ANSWER, tasks.ask_answer(statement, question)) for statement, question in pairs]
-    outputs = author.write_all(jobs)
-    return [respell_names(output.strip(), statement) for output, (statement, _) in zip(outputs, pairs, strict=True)]
+    jobs = [(statement, Job(tasks.ANSWER, tasks.ask_answer(statement, question))) for statement, question in pairs]
+    return [output.strip() for output in write_about(author, jobs)]
 
 
 @dataclass(frozen=True)

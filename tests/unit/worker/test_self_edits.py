@@ -1,9 +1,11 @@
 """Self-edits: what the author wrote is checked, probes are held out, and strategies train on different notes."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from engram.similarity import is_near_copy
-from tests.fakes.author import KnownFact, ScriptedAuthor
+from tests.fakes.author import KnownFact, Output, ScriptedAuthor
 from worker.author import tasks
 from worker.author.client import GREEDY, Sampling
 from worker.author.tasks import Question, write_questions
@@ -104,6 +106,12 @@ def test_names_and_numbers_are_found_but_not_what_only_begins_a_sentence(stateme
     assert named_parts(statement) == parts
 
 
+def _about(statement: str, written: Mapping[str, Output]) -> dict[tuple[str, str], Output]:
+    """What an author lists as a statement's details, and writes about each: outputs of a `ScriptedAuthor`."""
+    asked = {(tasks.QA, tasks.ask_questions(statement, detail)): output for detail, output in written.items()}
+    return {(tasks.DETAILS, statement): "\n".join(written), **asked}
+
+
 def test_study_keeps_what_passes_the_checks_grouped_by_detail() -> None:
     written = _study_of(ScriptedAuthor(facts=(FACT,)))
     assert (written.fact_id, written.statement) == ("fact_1", STATEMENT)
@@ -153,12 +161,7 @@ def test_study_draws_differently_and_keeps_each_question_once_in_the_order_of_th
         return write_questions(NAME_REPLY, [NAME.question, *extra])
 
     author = ScriptedAuthor(
-        outputs={
-            (tasks.DETAILS, STATEMENT): "Biscuit\n7\nMay",
-            (tasks.QA, tasks.ask_questions(STATEMENT, "Biscuit")): draw,
-            (tasks.QA, tasks.ask_questions(STATEMENT, "7")): "",
-            (tasks.QA, tasks.ask_questions(STATEMENT, "May")): "",
-        },
+        outputs=_about(STATEMENT, {"Biscuit": draw, "7": "", "May": ""}),
     )
     author.answer = lambda statement, question: "Biscuit"  # type: ignore[method-assign]
     ((first, *others),) = _study_of(author, seed=100).questions
@@ -180,14 +183,7 @@ def test_only_a_fact_with_few_questions_is_written_about_once_more() -> None:
         return write_questions("You live in Bergen.", [f"Where do I live, asked {len(drawn[home])} times?"])
 
     author = ScriptedAuthor(
-        outputs={
-            (tasks.DETAILS, STATEMENT): "Biscuit\n7\nMay",
-            (tasks.QA, tasks.ask_questions(STATEMENT, "Biscuit")): many,
-            (tasks.QA, tasks.ask_questions(STATEMENT, "7")): "",
-            (tasks.QA, tasks.ask_questions(STATEMENT, "May")): "",
-            (tasks.DETAILS, home): "Bergen",
-            (tasks.QA, tasks.ask_questions(home, "Bergen")): few,
-        },
+        outputs=_about(STATEMENT, {"Biscuit": many, "7": "", "May": ""}) | _about(home, {"Bergen": few}),
     )
     author.answer = lambda statement, question: "Biscuit" if "pet" in question else "Bergen"  # type: ignore[method-assign]
     pets, homes = study({"fact_1": STATEMENT, "fact_2": home}, author, seed=0)
