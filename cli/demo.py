@@ -16,7 +16,7 @@ from cli.watch import watch
 from engram.grading import is_right
 
 LEARN_TIMEOUT_S = 900.0
-# How long the ledger must lie still before learning counts as over: extraction comes a moment after a message.
+# How long a ledger with a fact must lie still before learning counts as over: others come a moment later.
 QUIET_S = 12.0
 MAX_ANSWER_TOKENS = 48
 UNSETTLED = ("pending", "learning")
@@ -108,7 +108,8 @@ def learn(api: Api, console: Console) -> None:
                 watch(api, run["id"], console=console)
                 quiet_since = time.monotonic()
         facts = api.items("/v1/facts", space=api.space)
-        if len(facts) > num_facts or any(fact["status"] in UNSETTLED for fact in facts):
+        # A worker that has just been installed first has the base answer its anchors: nothing is read for minutes.
+        if not facts or len(facts) > num_facts or any(fact["status"] in UNSETTLED for fact in facts):
             num_facts, quiet_since = len(facts), time.monotonic()
         all_told = num_facts >= len(FACTS)
         if time.monotonic() - quiet_since > (1.0 if all_told else QUIET_S) and (watched or not all_told):
