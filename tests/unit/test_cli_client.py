@@ -290,3 +290,20 @@ def test_demo_shows_facts_known_after_learning_unknown_after_rollback_and_known_
     assert [done.answers for done in rounds] == [nothing, gold, nothing, gold]
     assert len(engram.reasons) == 2
     assert "version 2 is live" in captured.get()
+
+
+def test_demo_waits_for_the_first_fact_longer_than_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = [0.0]
+    monkeypatch.setattr(demo, "time", SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append))
+    warm_after_s = 10 * demo.QUIET_S
+    engram = FakeEngram()
+    engram.num_told = 3
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if sum(slept) < warm_after_s and request.url.path in ("/v1/facts", "/v1/learning-runs"):
+            return httpx.Response(200, json={"data": [], "next": None})
+        return engram(request)
+
+    demo.learn(api_with(handler, space="demo"), Console(quiet=True))
+    assert engram.live == 2
+    assert sum(slept) >= warm_after_s
