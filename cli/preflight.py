@@ -1,17 +1,19 @@
-"""Make sure this Engram may start: its home is its own, its ports are free. Starts nothing."""
+"""Make sure this Engram may start: its home and its ports are its own. Starts nothing."""
 
 import errno
 import fcntl
 import ipaddress
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 from cli.engine import LOOPBACK, engine_port
 from engram.errors import Conflict
 from engram.settings import Settings
 
+ANY_PORT = 0
+NUM_PORTS = 65536
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 
@@ -34,22 +36,30 @@ def own_home(settings: Settings) -> Iterator[None]:
         yield
 
 
-def settle_addresses(settings: Settings) -> Settings:
-    """Settings with a full home path and an engine address of their own. Raises Conflict for a taken port.
+@contextmanager
+def own_addresses(settings: Settings) -> Iterator[Settings]:
+    """Settings with a full home path and an engine address, their ports held. Raises Conflict for a taken port.
 
     An engine port that nobody chose is the one after the server's, or any free one, so that two
     Engrams run side by side.
     """
-    if not is_free(settings.host, settings.port):
-        raise Conflict(f"port {settings.port} on {settings.host} is taken, or not ours to use; set PORT to another one")
     changes: dict[str, object] = {"home": settings.home.expanduser().absolute()}
-    if "engine_urls" not in settings.model_fields_set:
-        wanted = settings.port + 1
-        port = wanted if wanted < 65536 and is_free(LOOPBACK, wanted) else any_free_port()
-        changes["engine_urls"] = f"http://{LOOPBACK}:{port}"
-    elif starts_engine(settings) and not is_free(LOOPBACK, engine_port(settings)):
-        raise Conflict(f"the engine's port {engine_port(settings)} is taken; set ENGRAM_ENGINE_URLS to another one")
-    return settings.model_copy(update=changes)
+    with ExitStack() as held:
+
+        def hold(host: str, port: int) -> int | None:
+            reserved = reserve(host, port)
+            return None if reserved is None else int(held.enter_context(reserved).getsockname()[1])
+
+        if not hold(settings.host, settings.port):
+            raise Conflict(
+                f"port {settings.port} on {settings.host} is taken, or not ours to use; set PORT to another one"
+            )
+        if "engine_urls" not in settings.model_fields_set:
+            port = hold(LOOPBACK, (settings.port + 1) % NUM_PORTS) or hold(LOOPBACK, ANY_PORT)
+            changes["engine_urls"] = f"http://{LOOPBACK}:{port}"
+        elif starts_engine(settings) and not hold(LOOPBACK, engine_port(settings)):
+            raise Conflict(f"the engine's port {engine_port(settings)} is taken; set ENGRAM_ENGINE_URLS to another one")
+        yield settings.model_copy(update=changes)
 
 
 def starts_engine(settings: Settings) -> bool:
@@ -65,21 +75,27 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there. Raises OSError for an address that is not this machine's."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno in _TAKEN:
-                return False
-            raise
-        return True
+def reserve(host: str, port: int) -> socket.socket | None:
+    """A socket that keeps the port from others until it is closed; None for a taken port.
+
+    vLLM binds only after half a minute of imports, and in that time any outgoing connection of this
+    machine could be given the port as its own. One that is bound is not given away, and a server that
+    sets SO_REUSEADDR, as vLLM and uvicorn do, may still listen on it as long as this socket does not.
+    Raises OSError for an address that is not this machine's.
+    """
+    reserved = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        reserved.bind((host, port))
+    except OSError as error:
+        reserved.close()
+        if error.errno in _TAKEN:
+            return None
+        raise
+    return reserved
 
 
 def any_free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
+        probe.bind((LOOPBACK, ANY_PORT))
         return int(probe.getsockname()[1])

@@ -17,7 +17,7 @@ from rich.text import Text
 from cli.engine import engine_command, engine_device, engine_environment
 from cli.guard import guarded
 from cli.parts import base_url, build_parts, child_environment
-from cli.preflight import own_home, settle_addresses
+from cli.preflight import own_addresses, own_home
 from cli.supervisor import PartGaveUp, State, Supervisor, Watched, tail
 from engram.errors import EngramError
 from engram.migrate import upgrade
@@ -37,8 +37,8 @@ def run(settings: Settings, *, console: Console) -> int:
         signal.signal(number, _interrupt)
     say = teller(console)
     try:
-        with own_home(settings):
-            return _run_in_home(settle_addresses(settings), console, say)
+        with own_home(settings), own_addresses(settings) as settled:
+            return _run_in_home(settled, console, say)
     except KeyboardInterrupt:
         say("Stopped before anything ran.")
         return 0

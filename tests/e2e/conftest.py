@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.engine import engine_command, engine_device, engine_environment
+from cli.engine import LOOPBACK, engine_command, engine_device, engine_environment
 from cli.guard import guarded
+from cli.preflight import ANY_PORT, reserve
 from engram.settings import Settings
 from engram.vllm_client import open_engines
-from tests.product import Product, engram_up, free_port, wait_until
+from tests.product import Product, engram_up, wait_until
 from worker import base_model
 
 # Unpacking the base takes 20 s: it is kept between test runs, and verified by digest on every one.
@@ -28,7 +29,9 @@ def base_model_path() -> Path:
 def real_engine_url(base_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a vLLM that serves the base as `base` and loads adapters at runtime."""
     home = tmp_path_factory.mktemp("engine-home")
-    settings = Settings(home=home, engine_urls=f"http://127.0.0.1:{free_port()}")
+    reserved = reserve(LOOPBACK, ANY_PORT)
+    assert reserved is not None
+    settings = Settings(home=home, engine_urls=f"http://{LOOPBACK}:{reserved.getsockname()[1]}")
     device = engine_device()
     command = engine_command(settings, model=str(base_model_path), device=device)
     environment = engine_environment(settings, model=str(base_model_path), device=device, inherited=os.environ)
@@ -43,6 +46,7 @@ def real_engine_url(base_model_path: Path, tmp_path_factory: pytest.TempPathFact
     finally:
         process.terminate()
         process.wait(timeout=30)
+        reserved.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from cli import up
-from cli.preflight import any_free_port, own_home, settle_addresses, starts_engine
+from cli.engine import engine_port
+from cli.preflight import any_free_port, own_addresses, own_home, reserve, starts_engine
 from cli.supervisor import Part
 from engram.errors import Conflict
 from engram.settings import Settings
@@ -52,24 +53,45 @@ def test_second_engram_in_one_home_is_told_who_has_it(tmp_path: Path) -> None:
 
 
 def test_taken_server_port_is_named_with_the_setting_to_change(tmp_path: Path, taken_port: int) -> None:
-    with pytest.raises(Conflict, match=f"port {taken_port} on 127.0.0.1 is taken.*set PORT"):
-        settle_addresses(Settings(home=tmp_path, port=taken_port))
+    with (
+        pytest.raises(Conflict, match=f"port {taken_port} on 127.0.0.1 is taken.*set PORT"),
+        own_addresses(Settings(home=tmp_path, port=taken_port)),
+    ):
+        pass
 
 
 def test_taken_chosen_engine_port_is_named_with_the_setting_to_change(tmp_path: Path, taken_port: int) -> None:
     settings = Settings(home=tmp_path, port=any_free_port(), engine_urls=f"http://127.0.0.1:{taken_port}")
-    with pytest.raises(Conflict, match=f"{taken_port} is taken.*ENGRAM_ENGINE_URLS"):
-        settle_addresses(settings)
+    with pytest.raises(Conflict, match=f"{taken_port} is taken.*ENGRAM_ENGINE_URLS"), own_addresses(settings):
+        pass
 
 
 def test_engine_takes_the_port_after_the_servers_when_nobody_chose_one(tmp_path: Path) -> None:
     port = any_free_port()
-    assert settle_addresses(Settings(home=tmp_path, port=port)).engines == [f"http://127.0.0.1:{port + 1}"]
+    with own_addresses(Settings(home=tmp_path, port=port)) as settled:
+        assert settled.engines == [f"http://127.0.0.1:{port + 1}"]
 
 
 def test_engine_takes_another_port_when_the_one_after_is_taken(tmp_path: Path, taken_port: int) -> None:
-    engines = settle_addresses(Settings(home=tmp_path, port=taken_port - 1)).engines
-    assert engines != [f"http://127.0.0.1:{taken_port}"]
+    with own_addresses(Settings(home=tmp_path, port=taken_port - 1)) as settled:
+        assert settled.engines != [f"http://127.0.0.1:{taken_port}"]
+
+
+def test_engine_of_the_highest_server_port_takes_any_free_one(tmp_path: Path) -> None:
+    with own_addresses(Settings(home=tmp_path, port=65535)) as settled:
+        assert 0 < engine_port(settled) < 65535
+
+
+def test_held_port_is_given_to_nobody_but_a_server_that_asks_for_it_by_name() -> None:
+    port = any_free_port()
+    held = reserve("127.0.0.1", port)
+    assert held is not None
+    with held:
+        with socket.socket() as outgoing, pytest.raises(OSError, match="in use"):
+            outgoing.bind(("127.0.0.1", port))
+        with socket.create_server(("127.0.0.1", port)) as server:  # sets SO_REUSEADDR, as vLLM and uvicorn do
+            socket.create_connection(server.getsockname()).close()
+            assert reserve("127.0.0.1", port) is None
 
 
 def test_engine_elsewhere_is_not_ours_to_start(tmp_path: Path) -> None:
