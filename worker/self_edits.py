@@ -5,9 +5,8 @@ reply must say it, the question must not give it away, and the author, asked the
 statement before it, must find the same answer again.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engram.grading import is_right, normalise, token_f1
@@ -15,26 +14,11 @@ from engram.similarity import is_near_copy
 from worker.author import tasks
 from worker.author.client import GREEDY, Author, Job, Sampling, find_answers, write_about
 from worker.author.tasks import Question
+from worker.sentences import cloze, named_parts, said_back, sentence_with
 
 _MIN_AGREEMENT = 0.5
 _MAX_PROBES = 4
 _MAX_DETAILS = 5
-_NAMED = re.compile(r"(?<![.!?] )(?<!^)\b(?:[A-Z][\w'’-]*|\d[\w:.,/]*\w|\d)(?: (?:[A-Z][\w'’-]*|\d\w*))*")
-_I = re.compile(r"I(?:['’]\w+)?")
-_OTHER_PERSON = {
-    **dict.fromkeys(("i", "me", "we", "us"), "you"),
-    **dict.fromkeys(("my", "our"), "your"),
-    **dict.fromkeys(("mine", "ours"), "yours"),
-    **dict.fromkeys(("myself", "ourselves"), "yourself"),
-    **dict.fromkeys(("i am", "i'm", "i’m", "we're", "we’re"), "you are"),
-    "i was": "you were",
-    **dict.fromkeys(("i've", "i’ve", "we've", "we’ve"), "you have"),
-    **dict.fromkeys(("i'd", "i’d", "we'd", "we’d"), "you'd"),
-    **dict.fromkeys(("i'll", "i’ll", "we'll", "we’ll"), "you will"),
-}
-_FIRST_PERSON = re.compile(
-    r"\b(" + "|".join(sorted(map(re.escape, _OTHER_PERSON), key=len, reverse=True)) + r")\b", re.IGNORECASE
-)
 _ADDRESS = {"your", "yours", "have", "that", "with"}
 
 
@@ -60,11 +44,15 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """All that the author wrote about one fact, checked. `questions` are grouped by the detail that answers them."""
+    """All that was written about one fact, checked. `questions` are grouped by the detail that answers them.
+
+    `clozes` are the statement's own words with a detail left out; code makes them, so they are right.
+    """
 
     fact_id: str
     statement: str
     questions: tuple[tuple[Question, ...], ...]
+    clozes: tuple[Question, ...] = ()
     rewrites: tuple[str, ...] = ()
     implications: tuple[Question, ...] = ()
 
@@ -79,9 +67,9 @@ class Strategy:
 
 
 STRATEGIES = (
-    Strategy("self-qa", ("qa",)),
-    Strategy("rewrite", ("qa", "rewrite")),
-    Strategy("implications", ("qa", "implications"), learning_rate_factor=0.75),
+    Strategy("self-qa", ("qa", "cloze")),
+    Strategy("rewrite", ("qa", "cloze", "rewrite")),
+    Strategy("implications", ("qa", "cloze", "implications"), learning_rate_factor=0.75),
 )
 
 _QA_DRAWS = (GREEDY, Sampling(0.5, 1), Sampling(0.8, 2))
@@ -111,6 +99,7 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
             fact_id=fact,
             statement=statement,
             questions=tuple(tuple(questions[pair]) for pair in asked if pair[0] == fact and questions[pair]),
+            clozes=tuple(_clozes(statement, {detail: questions[fact, detail] for of, detail in asked if of == fact})),
             rewrites=tuple(line for line in tasks.read_rewrites(said) if is_true_to(line, statement)),
             implications=tuple(_once(tasks.read_implications(implied))),
         )
@@ -135,6 +124,8 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
     held_out = [probe.question for probe in probes]
     asked = [question for group in written.questions for question in group]
     notes = [Note(written.fact_id, "qa", question.question, question.reply) for question in asked]
+    if "cloze" in strategy.families:
+        notes += [Note(written.fact_id, "cloze", item.question, item.reply) for item in written.clozes]
     if "rewrite" in strategy.families:
         topics = [group[0].answer for group in written.questions] or ["that"]
         notes += [
@@ -167,23 +158,6 @@ def is_checkable(question: Question, statement: str) -> bool:
         and (not question.reply or is_right(question.reply, [question.answer]))
         and len(normalise(question.question)) >= 2
     )
-
-
-def named_parts(statement: str) -> list[str]:
-    """Names and numbers of a statement: what a fact is most surely asked for. A sentence's first word is no name."""
-    return [match[0] for match in _NAMED.finditer(statement) if not _I.fullmatch(match[0])]
-
-
-def said_back(statement: str) -> str:
-    """A user's statement as it is said to the user: *My son likes me.* becomes *Your son likes you.*"""
-
-    def other_person(match: re.Match[str]) -> str:
-        word = match[0]
-        other = _OTHER_PERSON[word.lower()]
-        return other.capitalize() if word[0].isupper() and not _I.fullmatch(word.split()[0]) else other
-
-    turned = _FIRST_PERSON.sub(other_person, statement)
-    return turned[:1].upper() + turned[1:]
 
 
 def is_true_to(line: str, statement: str) -> bool:
@@ -228,6 +202,15 @@ def _write_questions(
     return kept, outputs[len(jobs) :]
 
 
+def _clozes(statement: str, details: Mapping[str, Sequence[Question]]) -> Iterator[Question]:
+    """A cloze of each detail, replied to as the questions about it are: to the rehearsal they are about one thing."""
+    for detail, questions in details.items():
+        reply = questions[0].reply if questions else said_back(sentence_with(statement, detail))
+        asked = Question(cloze(statement, detail) or "", detail, reply)
+        if is_checkable(asked, statement):
+            yield asked
+
+
 def _seeded(draws: Sequence[Sampling], seed: int) -> list[Sampling]:
     return [replace(draw, seed=draw.seed + seed) for draw in draws]
 
@@ -241,10 +224,13 @@ def _once(questions: Iterable[Question]) -> list[Question]:
 
 
 def _with_replies(drawn: Sequence[Question], statement: str) -> list[Question]:
-    """Questions about one detail; one whose reply does not say it takes another's, or the statement said back."""
+    """Questions about one detail; one whose reply does not say it takes another's, or its sentence said back."""
     saying = [each.reply for each in drawn if is_right(each.reply, [each.answer])]
-    instead = next(iter(saying), said_back(statement))
-    return [each if is_right(each.reply, [each.answer]) else replace(each, reply=instead) for each in drawn]
+
+    def reply(question: Question) -> str:
+        return next(iter(saying), said_back(sentence_with(statement, question.answer)))
+
+    return [each if is_right(each.reply, [each.answer]) else replace(each, reply=reply(each)) for each in drawn]
 
 
 def _next_likeliest(group: Sequence[Question]) -> Question:

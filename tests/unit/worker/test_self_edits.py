@@ -18,10 +18,8 @@ from worker.self_edits import (
     choose_probes,
     is_checkable,
     is_true_to,
-    named_parts,
     notes_of,
     right_replies,
-    said_back,
     study,
 )
 
@@ -40,6 +38,7 @@ FACT = KnownFact(
     implications=(Question("Do I have a pet?", "Yes, your cat Biscuit."),),
 )
 GROUPS = ((NAME, NAME_PROBE), (AGE, AGE_PROBE), (MONTH,))
+CLOZE = Question("My cat Biscuit turned what in May?", "7", AGE_REPLY)
 IMPLIED = Question("Do I have a pet?", "Yes, your cat Biscuit.", "Yes, your cat Biscuit.")
 
 
@@ -48,6 +47,7 @@ def _study(**changes: object) -> Study:
         "fact_id": "fact_1",
         "statement": STATEMENT,
         "questions": GROUPS,
+        "clozes": (CLOZE,),
         "rewrites": FACT.rewrites,
         "implications": (IMPLIED,),
     }
@@ -93,19 +93,6 @@ def test_restatement_brings_in_few_words_of_its_own(line: str, true: bool) -> No
     assert is_true_to(line, STATEMENT) is true
 
 
-@pytest.mark.parametrize(
-    ("statement", "parts"),
-    [
-        ("My uncle Casimir has a shop in Ghent.", ["Casimir", "Ghent"]),
-        ("On 17 September we met at Yarrow Hall. Tom is 5.", ["17 September", "Yarrow Hall", "5"]),
-        ("I ran it in 4:23, and I’m glad", ["4:23"]),
-        ("i live in oslo", []),
-    ],
-)
-def test_names_and_numbers_are_found_but_not_what_only_begins_a_sentence(statement: str, parts: list[str]) -> None:
-    assert named_parts(statement) == parts
-
-
 def _about(statement: str, written: Mapping[str, Output]) -> dict[tuple[str, str], Output]:
     """What an author lists as a statement's details, and writes about each: outputs of a `ScriptedAuthor`."""
     asked = {(tasks.QA, tasks.ask_questions(statement, detail)): output for detail, output in written.items()}
@@ -116,6 +103,11 @@ def test_study_keeps_what_passes_the_checks_grouped_by_detail() -> None:
     written = _study_of(ScriptedAuthor(facts=(FACT,)))
     assert (written.fact_id, written.statement) == ("fact_1", STATEMENT)
     assert written.questions == GROUPS
+    assert [(each.question, each.reply) for each in written.clozes] == [
+        ("My cat what turned 7 in May?", NAME_REPLY),
+        (CLOZE.question, AGE_REPLY),
+        ("My cat Biscuit turned 7 in what?", MONTH_REPLY),
+    ]
     assert written.rewrites == FACT.rewrites
     assert written.implications == (IMPLIED,)
 
@@ -240,7 +232,7 @@ def test_strategies_train_on_different_notes_of_known_families() -> None:
     assert len({strategy.name for strategy in STRATEGIES}) == len(STRATEGIES) >= 3
     assert len(set(notes)) == len(STRATEGIES)
     for strategy, of_it in zip(STRATEGIES, notes, strict=True):
-        assert {note.family for note in of_it} == set(strategy.families) <= {"qa", "rewrite", "implications"}
+        assert {note.family for note in of_it} == set(strategy.families) <= {"qa", "cloze", "rewrite", "implications"}
         assert {note.fact_id for note in of_it} == {"fact_1"}
         assert strategy.learning_rate_factor > 0
 
@@ -282,21 +274,6 @@ def test_right_reply_to_a_probe_is_what_the_notes_reply_that_says_the_answer() -
     named = HeldOut("fact_1", "generalization", NAME_PROBE.question, ("Biscuit",))
     aged = HeldOut("fact_1", "generalization", AGE_PROBE.question, ("7", "seven"))
     assert right_replies([named, aged], notes) == {NAME_PROBE.question: NAME_REPLY, AGE_PROBE.question: "7"}
-
-
-@pytest.mark.parametrize(
-    ("statement", "turned"),
-    [
-        ("Taleggio is the cheese that I like best.", "Taleggio is the cheese that you like best."),
-        ("My sister and I were born in Ghent.", "Your sister and you were born in Ghent."),
-        ("I'm allergic to walnuts, so is my son.", "You are allergic to walnuts, so is your son."),
-        ("i was born in Ghent", "You were born in Ghent"),
-        ("We've a flat; the key is mine.", "You have a flat; the key is yours."),
-        ("Mina lives in Imola.", "Mina lives in Imola."),
-    ],
-)
-def test_statement_is_said_back_in_the_other_person(statement: str, turned: str) -> None:
-    assert said_back(statement) == turned
 
 
 def test_question_whose_reply_misses_the_detail_takes_another_reply_or_the_statement() -> None:

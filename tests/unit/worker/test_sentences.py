@@ -1,0 +1,60 @@
+"""What code alone makes of a statement."""
+
+import pytest
+
+from worker.sentences import cloze, named_parts, said_back, sentence_with
+
+
+@pytest.mark.parametrize(
+    ("statement", "parts"),
+    [
+        ("My uncle Casimir has a shop in Ghent.", ["Casimir", "Ghent"]),
+        ("On 17 September we met at Yarrow Hall. Tom is 5.", ["17 September", "Yarrow Hall", "5"]),
+        ("I ran it in 4:23, and I’m glad", ["4:23"]),
+        ("i live in oslo", []),
+        ("Tova Friedman posts videos. The Hague liked them.", ["Tova Friedman", "Hague"]),
+        ("Where did Karreman study? Harvard University.", ["Karreman", "Harvard University"]),
+        ("Which state is it in? Arkansas.", ["Arkansas"]),
+        ("I think Ana rang, and Ana is 9.", ["Ana", "9"]),
+    ],
+)
+def test_names_and_numbers_are_found_but_not_what_only_begins_a_sentence(statement: str, parts: list[str]) -> None:
+    assert named_parts(statement) == parts
+
+
+@pytest.mark.parametrize(
+    ("statement", "turned"),
+    [
+        ("Taleggio is the cheese that I like best.", "Taleggio is the cheese that you like best."),
+        ("My sister and I were born in Ghent.", "Your sister and you were born in Ghent."),
+        ("I'm allergic to walnuts, so is my son.", "You are allergic to walnuts, so is your son."),
+        ("i was born in Ghent", "You were born in Ghent"),
+        ("We've a flat; the key is mine.", "You have a flat; the key is yours."),
+        ("Mina lives in Imola.", "Mina lives in Imola."),
+    ],
+)
+def test_statement_is_said_back_in_the_other_person(statement: str, turned: str) -> None:
+    assert said_back(statement) == turned
+
+
+@pytest.mark.parametrize(
+    ("statement", "detail", "question"),
+    [
+        ("My bike has a red saddle.", "red", "My bike has a what saddle?"),
+        ("My horse is called Juno!", "Juno", "My horse is called what?"),
+        ("Discharge printing strips dye.", "discharge printing", "Who or what strips dye?"),
+        ("I moved. My flat is in St. Gallen now.", "St. Gallen", "I moved. My flat is in what now?"),
+        ("I moved. My flat is in Bergen now.", "Bergen", "My flat is in what now?"),
+        ("Which place is it in? Arkansas.", "Arkansas", "Which place is it in?"),
+        ("It is settled. Arkansas.", "Arkansas", None),
+        ("Arkansas.", "Arkansas", None),
+        ("I like tea.", "coffee", None),
+        (f"I like tea {'and so on ' * 13}.", "tea", None),
+    ],
+)
+def test_cloze_asks_for_a_detail_in_the_statements_own_words(statement: str, detail: str, question: str | None) -> None:
+    assert cloze(statement, detail) == question
+
+
+def test_detail_is_part_of_a_word_nowhere() -> None:
+    assert sentence_with("The cathedral is old. My cat is 7.", "cat") == "My cat is 7."

@@ -1,0 +1,95 @@
+"""What code alone can tell of a statement: its names, itself said back to the user, and clozes. Pure: no I/O."""
+
+import re
+
+from engram.similarity import content_words
+from engram.statements import is_question
+
+_MAX_CLOZE_WORDS = 40
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
+
+_NAMED = re.compile(r"\b(?:[A-Z][\w'’-]*|\d[\w:.,/]*\w|\d)(?: (?:[A-Z][\w'’-]*|\d\w*))*")
+_I = re.compile(r"I(?:['’]\w+)?")
+_SENTENCE_END = re.compile(r"[.!?][\"”’)]*\s*$")
+_OPENERS = set(
+    "the a an my our your his her its their this that these those it he she we they you there in on at for from with "
+    "by to of as about near and but so or if when while where who whose what which how why after before since until "
+    "during yes no not last next every each all some most both also then now just today yesterday tomorrow".split()
+)
+_OTHER_PERSON = {
+    **dict.fromkeys(("i", "me", "we", "us"), "you"),
+    **dict.fromkeys(("my", "our"), "your"),
+    **dict.fromkeys(("mine", "ours"), "yours"),
+    **dict.fromkeys(("myself", "ourselves"), "yourself"),
+    **dict.fromkeys(("i am", "i'm", "i’m", "we're", "we’re"), "you are"),
+    "i was": "you were",
+    **dict.fromkeys(("i've", "i’ve", "we've", "we’ve"), "you have"),
+    **dict.fromkeys(("i'd", "i’d", "we'd", "we’d"), "you'd"),
+    **dict.fromkeys(("i'll", "i’ll", "we'll", "we’ll"), "you will"),
+}
+_FIRST_PERSON = re.compile(
+    r"\b(" + "|".join(sorted(map(re.escape, _OTHER_PERSON), key=len, reverse=True)) + r")\b", re.IGNORECASE
+)
+
+
+def named_parts(statement: str) -> list[str]:
+    """Names and numbers of a statement, each once: what a fact is most surely asked for.
+
+    A word that may only be written large because it begins a sentence is no name, unless it is all of it.
+    """
+    parts = (_without_opener(match) for match in _NAMED.finditer(statement))
+    return list(dict.fromkeys(part for part in parts if part and not _I.fullmatch(part)))
+
+
+def _without_opener(match: re.Match[str]) -> str:
+    before, after = match.string[: match.start()], match.string[match.end() :]
+    if before and not _SENTENCE_END.search(before):
+        return match[0]
+    first, _, others = match[0].partition(" ")
+    if first.lower() in _OPENERS or _I.fullmatch(first):
+        return others
+    is_name = others or first[0].isdigit() or not after.strip(" .!?")
+    return match[0] if is_name else ""
+
+
+def said_back(statement: str) -> str:
+    """A user's statement as it is said to the user: *My son likes me.* becomes *Your son likes you.*"""
+
+    def other_person(match: re.Match[str]) -> str:
+        word = match[0]
+        other = _OTHER_PERSON[word.lower()]
+        return other.capitalize() if word[0].isupper() and not _I.fullmatch(word.split()[0]) else other
+
+    turned = _FIRST_PERSON.sub(other_person, statement)
+    return turned[:1].upper() + turned[1:]
+
+
+def sentence_with(statement: str, detail: str) -> str:
+    """The sentence of a statement that holds the detail; the whole statement if none does by itself."""
+    return next((each for each in _BETWEEN_SENTENCES.split(statement) if _find(each, detail)), statement)
+
+
+def cloze(statement: str, detail: str) -> str | None:
+    """The question that asks for a detail in the statement's own words: *My bike has a red saddle.* without *red* asks
+    *My bike has a what saddle?*.
+
+    If the statement asks and answers it itself (*Where is it? Oslo.*) it is that question. None where nothing is left
+    to ask with, and for a sentence of more than 40 words.
+    """
+    sentence = sentence_with(statement, detail)
+    found = _find(sentence, detail)
+    if not found or len(sentence.split()) > _MAX_CLOZE_WORDS:
+        return None
+    before, after = sentence[: found.start()], sentence[found.end() :].rstrip(" .!?")
+    if not content_words(f"{before} {after}"):
+        return _question_before(statement, sentence)
+    return f"{before}what{after}?" if before.strip() else f"Who or what{after}?"
+
+
+def _find(sentence: str, detail: str) -> re.Match[str] | None:
+    return re.search(rf"(?<!\w){re.escape(detail)}(?!\w)", sentence, re.IGNORECASE)
+
+
+def _question_before(statement: str, sentence: str) -> str | None:
+    before = _BETWEEN_SENTENCES.split(statement[: statement.index(sentence)].rstrip())[-1]
+    return before if is_question(before) else None
