@@ -1,7 +1,7 @@
 """Answer prompts with the resident base, for one candidate or for many at once.
 
 The tokens that all prompts share are computed once a candidate. Prompts are padded on the left,
-between that prefix and themselves, so that all answers grow in step.
+between that prefix and themselves, so that all answers grow in step. Rows that have ended are left out.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from worker.training.rows import Ids
 from worker.training.stacked_lora import StackedLora, Weights
 
 _ROWS_AT_ONCE = 160
+_LARGEST_SHARE_KEPT = 0.8
 
 
 @torch.no_grad()
@@ -54,15 +55,17 @@ class _Chooser:
     """Chooses the next token of each row: the likeliest, or one drawn at the row's temperature."""
 
     def __init__(self, temperatures: Sequence[float], generator: torch.Generator) -> None:
-        self.drawn = [row for row, temperature in enumerate(temperatures) if temperature > 0]
-        self.temperatures_R1 = torch.tensor([t for t in temperatures if t > 0], device=generator.device)[:, None]
+        self.temperatures_B = torch.tensor(temperatures, device=generator.device)
         self.generator = generator
 
-    def __call__(self, logits_BV: torch.Tensor) -> torch.Tensor:
+    def __call__(self, logits_BV: torch.Tensor, rows_B: torch.Tensor) -> torch.Tensor:
+        """`rows_B` says which rows the logits are of."""
         chosen_B = logits_BV.argmax(-1)
-        if self.drawn:
-            share_RV = (logits_BV[self.drawn].float() / self.temperatures_R1).softmax(-1)
-            chosen_B[self.drawn] = torch.multinomial(share_RV, 1, generator=self.generator)[:, 0]
+        temperatures_B = self.temperatures_B[rows_B]
+        drawn_B = temperatures_B > 0
+        if drawn_B.any():
+            share_RV = (logits_BV[drawn_B].float() / temperatures_B[drawn_B, None]).softmax(-1)
+            chosen_B[drawn_B] = torch.multinomial(share_RV, 1, generator=self.generator)[:, 0]
         return chosen_B
 
 
@@ -81,21 +84,38 @@ def _answer(
     ids, mask = (x.repeat(copies, 1).to(base.device) for x in (ids, mask))
     positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, len(prefix) :]
     cache = _prefix_cache(base, prefix, copies=copies, rows=rows)
-    outputs: list[torch.Tensor] = []
+    outputs = torch.full((len(ids), max_tokens), end, device=base.device)
+    rows_B = torch.arange(len(ids), device=base.device)  # which rows are still computed
     finished_B = torch.zeros(len(ids), dtype=torch.bool, device=base.device)
-    while True:
+    for step in range(max_tokens):
         hidden_BTD = base.decoder(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache
         ).last_hidden_state
         # Two dimensions: of three, not contiguous, the CPU's matrix product first copies the head for each row.
-        chosen_B = next_token(base.model.lm_head(hidden_BTD[:, -1])).masked_fill(finished_B, end)
-        outputs.append(chosen_B)
-        finished_B |= chosen_B == end
-        if len(outputs) == max_tokens or finished_B.all():
-            return [_until(row, end) for row in torch.stack(outputs, 1).tolist()]
-        ids = chosen_B[:, None]
+        chosen_B = next_token(base.model.lm_head(hidden_BTD[:, -1]), rows_B).masked_fill(finished_B, end)
+        outputs[rows_B, step] = chosen_B
+        finished_B = chosen_B == end
+        if finished_B.all():
+            break
+        ids, positions = chosen_B[:, None], positions[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-        positions = positions[:, -1:] + 1
+        if (kept_B := _worth_keeping(finished_B, copies)) is not None:
+            cache.batch_select_indices(kept_B)
+            ids, positions, mask = ids[kept_B], positions[kept_B], mask[kept_B]
+            rows_B, finished_B = rows_B[kept_B], finished_B[kept_B]
+    return [_until(row, end) for row in outputs.tolist()]
+
+
+def _worth_keeping(finished_B: torch.Tensor, copies: int) -> torch.Tensor | None:
+    """The rows to go on with, as many of each candidate, where that leaves out enough finished ones to pay for copying
+    the others' keys and values; else None."""
+    finished_CN = finished_B.view(copies, -1)
+    most = int((~finished_CN).sum(1).max())
+    if most > _LARGEST_SHARE_KEPT * finished_CN.shape[1]:
+        return None
+    first_CK = finished_CN.to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
+    begin_C1 = torch.arange(copies, device=finished_B.device)[:, None] * finished_CN.shape[1]
+    return (begin_C1 + first_CK.sort(1).values).flatten()
 
 
 def _prefix_cache(base: ResidentBase, prefix: Ids, *, copies: int, rows: int) -> DynamicCache:

@@ -69,16 +69,21 @@ def test_tokens_before_all_prompts_may_be_given_once(
     assert generate(base, lora, weights, rests, prefix=prefix, max_tokens=MAX_TOKENS) == whole
 
 
-def test_answer_stops_at_the_end_token_and_keeps_it(base: ResidentBase, lora: StackedLora, rows: ChatRows) -> None:
-    """The end token is the one that the first answer gives as its fourth; the other answers go on."""
-    whole = generate(base, lora, None, _prompts(rows), max_tokens=MAX_TOKENS)[0]
-    end = whole[0][3]
-    stopped = generate(
-        replace(base, tokenizer=SimpleNamespace(eos_token_id=end)), lora, None, _prompts(rows), max_tokens=MAX_TOKENS
-    )[0]
-    assert stopped[0] == whole[0][: whole[0].index(end) + 1]
-    assert stopped == [answer[: answer.index(end) + 1] if end in answer else answer for answer in whole]
-    assert len({len(answer) for answer in stopped}) > 1
+@pytest.mark.parametrize("largest_share_kept", [0.0, 1.0])
+def test_answer_stops_at_the_end_token_and_keeps_it(
+    base: ResidentBase, lora: StackedLora, rows: ChatRows, monkeypatch: pytest.MonkeyPatch, largest_share_kept: float
+) -> None:
+    """The end token is one that some answers give early: whether rows that ended are left out changes no other."""
+    monkeypatch.setattr("worker.training.generation._LARGEST_SHARE_KEPT", largest_share_kept)
+    weights = stack(trained_looking(lora, seed=1), trained_looking(lora, seed=2))
+    whole = generate(base, lora, weights, _prompts(rows), max_tokens=MAX_TOKENS)
+    end = whole[1][0][3]
+    ending = replace(base, tokenizer=SimpleNamespace(eos_token_id=end))
+    stopped = generate(ending, lora, weights, _prompts(rows), max_tokens=MAX_TOKENS)
+    assert stopped == [
+        [answer[: answer.index(end) + 1] if end in answer else answer for answer in own] for own in whole
+    ]
+    assert len({len(answer) for own in stopped for answer in own}) > 1
 
 
 def test_drawn_answers_differ_by_seed_and_leave_greedy_ones_alone(
