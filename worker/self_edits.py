@@ -10,16 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engram.grading import is_right, normalise, token_f1
-from engram.similarity import is_near_copy
+from engram.similarity import content_words, is_near_copy
 from worker.author import tasks
 from worker.author.client import GREEDY, Author, Job, Sampling, find_answers, write_about
 from worker.author.tasks import Question
-from worker.sentences import cloze, named_parts, said_back, sentence_with
+from worker.sentences import cloze, named_parts, names_others, said_back, sentence_with, strays
 
 _MIN_AGREEMENT = 0.5
 _MAX_PROBES = 4
 _MAX_DETAILS = 5
-_ADDRESS = {"your", "yours", "have", "that", "with"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +99,8 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
             statement=statement,
             questions=tuple(tuple(questions[pair]) for pair in asked if pair[0] == fact and questions[pair]),
             clozes=tuple(_clozes(statement, {detail: questions[fact, detail] for of, detail in asked if of == fact})),
-            rewrites=tuple(line for line in tasks.read_rewrites(said) if is_true_to(line, statement)),
-            implications=tuple(_once(tasks.read_implications(implied))),
+            rewrites=tuple(line for line in tasks.read_rewrites(said) if not strays(line, statement)),
+            implications=tuple(_implied(implied, statement)),
         )
         for (fact, statement), said, implied in zip(statements.items(), rewrites, implications, strict=True)
     ]
@@ -115,7 +114,7 @@ def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[Held
     if given:
         return list(given)
     several = [group for group in written.questions if len(group) >= 2]
-    chosen = [_next_likeliest(group) for group in several[:_MAX_PROBES]]
+    chosen = [_faithful(group, written.statement) for group in several[:_MAX_PROBES]]
     return [HeldOut(written.fact_id, "generalization", probe.question, (probe.answer,)) for probe in chosen]
 
 
@@ -151,20 +150,15 @@ def right_replies(probes: Iterable[HeldOut], notes: Sequence[Note]) -> dict[str,
 
 
 def is_checkable(question: Question, statement: str) -> bool:
-    """Whether the answer is a span of the statement, the reply says it, and the question does not."""
+    """Whether the answer is a span of the statement, the reply says it, and the question neither says it nor names
+    what the statement does not."""
     return (
         is_right(statement, [question.answer])
         and not is_right(question.question, [question.answer])
+        and not names_others(question.question, statement)
         and (not question.reply or is_right(question.reply, [question.answer]))
         and len(normalise(question.question)) >= 2
     )
-
-
-def is_true_to(line: str, statement: str) -> bool:
-    """Whether a restatement brings in few words of its own: half of its longer words stand in the statement."""
-    words = [word for word in normalise(line) if len(word) > 3 and word not in _ADDRESS]
-    known = set(normalise(statement))
-    return bool(words) and sum(word in known for word in words) >= 0.5 * len(words)
 
 
 def _list_details(statements: Mapping[str, str], author: Author) -> dict[str, list[str]]:
@@ -224,19 +218,41 @@ def _once(questions: Iterable[Question]) -> list[Question]:
 
 
 def _with_replies(drawn: Sequence[Question], statement: str) -> list[Question]:
-    """Questions about one detail; one whose reply does not say it takes another's, or its sentence said back."""
-    saying = [each.reply for each in drawn if is_right(each.reply, [each.answer])]
+    """Questions about one detail; one whose reply does not say it, or makes things up, takes another's, or the
+    detail's sentence said back."""
+
+    def says_it(question: Question) -> bool:
+        return is_right(question.reply, [question.answer]) and not strays(question.reply, statement)
+
+    saying = [each.reply for each in drawn if says_it(each)]
 
     def reply(question: Question) -> str:
         return next(iter(saying), said_back(sentence_with(statement, question.answer)))
 
-    return [each if is_right(each.reply, [each.answer]) else replace(each, reply=reply(each)) for each in drawn]
+    return [each if says_it(each) else replace(each, reply=reply(each)) for each in drawn]
 
 
-def _next_likeliest(group: Sequence[Question]) -> Question:
-    """The likeliest question but the first that does not nearly copy it: later draws are warmer, and stray."""
+def _implied(output: str, statement: str) -> list[Question]:
+    """What follows from a statement, each question once, without what names others."""
+    return [
+        each
+        for each in _once(tasks.read_implications(output))
+        if not names_others(each.question, statement) and not names_others(each.reply, statement)
+    ]
+
+
+def _faithful(group: Sequence[Question], statement: str) -> Question:
+    """The question but the first, and no near copy of it, that asks most in the statement's words: one with many words
+    of its own easily asks something else. Of equal ones the likeliest: later draws are warmer."""
     first, *others = group
-    return next((other for other in others if not is_near_copy(other.question, first.question)), others[0])
+    apart = [other for other in others if not is_near_copy(other.question, first.question)]
+    told = content_words(statement)
+
+    def share_told(question: Question) -> float:
+        asked = content_words(question.question)
+        return len(asked & told) / max(len(asked), 1)
+
+    return max(apart or others, key=share_told)
 
 
 def _sound(pairs: Sequence[tuple[str, Question]], author: Author) -> set[tuple[str, Question]]:

@@ -2,10 +2,13 @@
 
 import re
 
+from engram.grading import normalise
 from engram.similarity import content_words
 from engram.statements import is_question
 
 _MAX_CLOZE_WORDS = 40
+_ADDRESS = {"your", "yours", "have", "that", "with"}
+_MARKS = ".,;:!?"
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 _NAMED = re.compile(r"\b(?:[A-Z][\w'’-]*|\d[\w:.,/]*\w|\d)(?: (?:[A-Z][\w'’-]*|\d\w*))*")
@@ -62,6 +65,22 @@ def said_back(statement: str) -> str:
 
     turned = _FIRST_PERSON.sub(other_person, statement)
     return turned[:1].upper() + turned[1:]
+
+
+def names_others(text: str, statement: str) -> bool:
+    """Whether a text has a name or number that the statement lacks. The first word is no sign: it is written large."""
+    known = set(normalise(statement))
+    written = (word for word in text.split()[1:] if word[0].isupper() or word[0].isdigit())
+    return any(not known.issuperset(normalise(word)) for word in written if not _I.fullmatch(word.strip(_MARKS)))
+
+
+def strays(text: str, statement: str) -> bool:
+    """Whether a text tells of something else than the statement: it names others, or most of its longer words, and
+    more than two, are its own."""
+    known = set(normalise(statement))
+    words = [word for word in normalise(text) if len(word) > 3 and word not in _ADDRESS]
+    own = sum(word not in known for word in words)
+    return names_others(text, statement) or own > max(2, len(words) - own)
 
 
 def sentence_with(statement: str, detail: str) -> str:

@@ -17,7 +17,7 @@ from worker.training.stopping import StopPolicy
 
 NOTES_PER_STEP = 6
 MOST_NOTES_PER_STEP = 16
-EPOCHS = 4
+EPOCHS = 3
 AGAIN = 1.5
 MOST_COMPARED_PROBES = 40
 

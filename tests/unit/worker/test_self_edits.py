@@ -17,7 +17,6 @@ from worker.self_edits import (
     Study,
     choose_probes,
     is_checkable,
-    is_true_to,
     notes_of,
     right_replies,
     study,
@@ -78,21 +77,6 @@ def test_question_that_cannot_be_checked_is_refused(question: Question) -> None:
     assert not is_checkable(question, STATEMENT)
 
 
-@pytest.mark.parametrize(
-    ("line", "true"),
-    [
-        ("Your cat Biscuit turned seven in May.", True),
-        ("Biscuit is your cat.", True),
-        ("You have your cat Biscuit with you.", True),  # how a user is spoken to brings in nothing
-        ("Your mother lives in Norway since last summer.", False),
-        ("I am.", False),
-        ("", False),
-    ],
-)
-def test_restatement_brings_in_few_words_of_its_own(line: str, true: bool) -> None:
-    assert is_true_to(line, STATEMENT) is true
-
-
 def _about(statement: str, written: Mapping[str, Output]) -> dict[tuple[str, str], Output]:
     """What an author lists as a statement's details, and writes about each: outputs of a `ScriptedAuthor`."""
     asked = {(tasks.QA, tasks.ask_questions(statement, detail)): output for detail, output in written.items()}
@@ -132,6 +116,7 @@ def test_study_drops_what_is_unchecked_or_answered_otherwise_by_the_author() -> 
             (tasks.QA, tasks.ask_questions(STATEMENT, "7")): write_questions("Your cat is 8.", [AGE.question]),
             (tasks.QA, tasks.ask_questions(STATEMENT, "May")): "",
             (tasks.REWRITE, STATEMENT): "Your mother lives in Norway since last summer.",
+            (tasks.IMPLY, STATEMENT): "Do I have a pet? | Yes, Rex.",
         },
         answers={(STATEMENT, NAME.question): "Biscuit", (STATEMENT, doubtful): "May"},
     )
@@ -149,7 +134,7 @@ def test_names_and_numbers_that_the_author_does_not_list_are_asked_about_too() -
 
 def test_study_draws_differently_and_keeps_each_question_once_in_the_order_of_the_greedy_draw() -> None:
     def draw(sampling: Sampling) -> str:
-        extra = [] if sampling == GREEDY else [f"Which pet has number {sampling.seed}?"]
+        extra = [] if sampling == GREEDY else [f"Which pet was drawn{' again' * (sampling.seed - 100)}?"]
         return write_questions(NAME_REPLY, [NAME.question, *extra])
 
     author = ScriptedAuthor(
@@ -159,7 +144,7 @@ def test_study_draws_differently_and_keeps_each_question_once_in_the_order_of_th
     ((first, *others),) = _study_of(author, seed=100).questions
     assert first == NAME
     assert len(others) == len({other.question for other in others}) >= 2
-    assert all(other.question.startswith("Which pet has number 10") for other in others)
+    assert all(other.question.startswith("Which pet was drawn again") for other in others)
 
 
 def test_only_a_fact_with_few_questions_is_written_about_once_more() -> None:
@@ -168,11 +153,11 @@ def test_only_a_fact_with_few_questions_is_written_about_once_more() -> None:
 
     def many(sampling: Sampling) -> str:
         drawn[STATEMENT].append(sampling)
-        return write_questions(NAME_REPLY, [f"Which pet is number {number}?" for number in range(1, 7)])
+        return write_questions(NAME_REPLY, [f"Which pet has the letter {letter}?" for letter in "bcdefg"])
 
     def few(sampling: Sampling) -> str:
         drawn[home].append(sampling)
-        return write_questions("You live in Bergen.", [f"Where do I live, asked {len(drawn[home])} times?"])
+        return write_questions("You live in Bergen.", [f"Where do I live, asked {'again ' * len(drawn[home])}?"])
 
     author = ScriptedAuthor(
         outputs=_about(STATEMENT, {"Biscuit": many, "7": "", "May": ""}) | _about(home, {"Bergen": few}),
@@ -197,6 +182,13 @@ def test_probe_is_the_likeliest_question_that_does_not_nearly_copy_the_first() -
     later = Question("By which name does it come?", "Biscuit", NAME_REPLY)
     (chosen,) = choose_probes(_study(questions=((NAME, copy, NAME_PROBE, later),)))
     assert chosen.question == NAME_PROBE.question
+
+
+def test_of_several_questions_the_one_in_the_statements_words_is_held_out() -> None:
+    strange = Question("Which label is on the mailbox of the feline?", "Biscuit", NAME_REPLY)
+    near = Question("My cat that turned seven has which name?", "Biscuit", NAME_REPLY)
+    (chosen,) = choose_probes(_study(questions=((NAME, strange, near),)))
+    assert chosen.question == near.question
 
 
 def test_at_most_four_probes_are_held_out() -> None:

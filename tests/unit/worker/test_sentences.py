@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.sentences import cloze, named_parts, said_back, sentence_with
+from worker.sentences import cloze, named_parts, names_others, said_back, sentence_with, strays
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,32 @@ def test_cloze_asks_for_a_detail_in_the_statements_own_words(statement: str, det
 
 def test_detail_is_part_of_a_word_nowhere() -> None:
     assert sentence_with("The cathedral is old. My cat is 7.", "cat") == "My cat is 7."
+
+
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [
+        ("In which month was Biscuit seven?", False),
+        ("Which animal is in Norway?", True),
+        ("What was it 3 years ago?", True),
+        ("Norway is where it is.", False),  # a first word may be written large for standing there
+        ("Am I, and I'm sure of it, older?", False),
+        ("", False),
+    ],
+)
+def test_text_that_names_or_counts_what_the_statement_does_not_is_found(text: str, others: bool) -> None:
+    assert names_others(text, "My cat Biscuit turned 7 in May.") is others
+
+
+@pytest.mark.parametrize(
+    ("line", "elsewhere"),
+    [
+        ("Your cat Biscuit turned seven in May.", False),
+        ("Its birthday is in May.", False),
+        ("You have your cat Biscuit with you.", False),  # how a user is spoken to brings in nothing
+        ("Your mother lives abroad since last summer.", True),
+        ("Your cat is in Rome.", True),
+    ],
+)
+def test_text_that_tells_of_something_else_strays(line: str, elsewhere: bool) -> None:
+    assert strays(line, "My cat Biscuit turned 7 in May.") is elsewhere
