@@ -134,7 +134,7 @@ def test_names_and_numbers_that_the_author_does_not_list_are_asked_about_too() -
 
 def test_study_draws_differently_and_keeps_each_question_once_in_the_order_of_the_greedy_draw() -> None:
     def draw(sampling: Sampling) -> str:
-        extra = [] if sampling == GREEDY else [f"Which pet was drawn{' again' * (sampling.seed - 100)}?"]
+        extra = [] if sampling == GREEDY else [f"Which pet was drawn{' again' * (sampling.seed - 99)}?"]
         return write_questions(NAME_REPLY, [NAME.question, *extra])
 
     author = ScriptedAuthor(
