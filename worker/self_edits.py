@@ -8,6 +8,7 @@ statement before it, must find the same answer again.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 
 from engram.grading import is_right, normalise, token_f1
 from engram.similarity import content_words, is_near_copy
@@ -74,6 +75,7 @@ STRATEGIES = (
 _QA_DRAWS = (GREEDY, Sampling(0.5, 1), Sampling(0.8, 2))
 _MORE_DRAWS = (Sampling(0.8, 3), Sampling(1.0, 4), Sampling(1.0, 5))
 _ENOUGH_QUESTIONS = 5
+_MOST_QUESTIONS = 18
 
 FactDetail = tuple[str, str]  # a fact's id, and a span of its statement
 
@@ -119,9 +121,15 @@ def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[Held
 
 
 def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -> list[Note]:
-    """The notes of one strategy; none asks what a probe asks in nearly the same words."""
+    """The notes of one strategy; none asks what a probe asks in nearly the same words.
+
+    Of many questions those are taken that were written first, of each detail as many: warmer draws repeat or stray,
+    and every note costs training steps.
+    """
     held_out = [probe.question for probe in probes]
-    asked = [question for group in written.questions for question in group]
+    apart = [[each for each in group if not _near_any(each.question, held_out)] for group in written.questions]
+    in_turn = (each for rank in zip_longest(*apart) for each in rank if each)
+    asked = list(islice(in_turn, _MOST_QUESTIONS))
     notes = [Note(written.fact_id, "qa", question.question, question.reply) for question in asked]
     if "cloze" in strategy.families:
         notes += [Note(written.fact_id, "cloze", item.question, item.reply) for item in written.clozes]
@@ -133,8 +141,10 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
         ]
     if "implications" in strategy.families:
         notes += [Note(written.fact_id, "implications", item.question, item.reply) for item in written.implications]
-    unique = {(tuple(normalise(note.prompt)), tuple(normalise(note.answer))): note for note in reversed(notes)}
-    return [note for note in reversed(unique.values()) if not _near_any(note.prompt, held_out)]
+    unique: dict[tuple[tuple[str, ...], ...], Note] = {}
+    for note in notes:
+        unique.setdefault((tuple(normalise(note.prompt)), tuple(normalise(note.answer))), note)
+    return [note for note in unique.values() if not _near_any(note.prompt, held_out)]
 
 
 def right_replies(probes: Iterable[HeldOut], notes: Sequence[Note]) -> dict[str, str]:

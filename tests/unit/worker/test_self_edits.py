@@ -229,6 +229,16 @@ def test_strategies_train_on_different_notes_of_known_families() -> None:
         assert strategy.learning_rate_factor > 0
 
 
+def test_of_many_questions_the_first_of_each_detail_become_notes() -> None:
+    many = tuple(
+        Question(f"Which pet has the letter {letter}?", "Biscuit", NAME_REPLY) for letter in "bcdefghijklmnopqrs"
+    )
+    notes = notes_of(_study(questions=(many, (AGE,), (MONTH,))), Strategy("asks", ("qa",)), probes=[])
+    assert len(notes) == 18
+    assert [note.prompt for note in notes[:3]] == [many[0].question, AGE.question, MONTH.question]
+    assert many[15].question == notes[-1].prompt
+
+
 def test_question_is_answered_with_the_authors_reply_about_its_detail() -> None:
     notes = notes_of(_study(), Strategy("asks", ("qa",)), probes=choose_probes(_study()))
     assert {note.prompt: note.answer for note in notes} == {
