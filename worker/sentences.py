@@ -11,7 +11,11 @@ _ADDRESS = {"your", "yours", "have", "that", "with"}
 _MARKS = ".,;:!?"
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
-_NAMED = re.compile(r"\b(?:[A-Z][\w'’-]*|\d[\w:.,/]*\w|\d)(?: (?:[A-Z][\w'’-]*|\d\w*))*")
+_NAME = r"[A-Z][\w'’-]*"
+_WITHIN_NAMES = r"(?:of(?: the)?|&|de(?: la)?|del|di|da|du|von|van(?: der)?)"
+_NAMED = re.compile(
+    rf"\b(?:{_NAME}|\d[\w:.,/]*\w|\d)(?: (?:{_WITHIN_NAMES} )?{_NAME}| \d\w*)*"  # *17 September*, *Gulf of Aden*
+)
 _I = re.compile(r"I(?:['’]\w+)?")
 _SENTENCE_END = re.compile(r"[.!?][\"”’)]*\s*$")
 _OPENERS = set(

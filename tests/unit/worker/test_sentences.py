@@ -15,6 +15,8 @@ from worker.sentences import cloze, named_parts, names_others, said_back, senten
         ("Tova Friedman posts videos. The Hague liked them.", ["Tova Friedman", "Hague"]),
         ("Where did Karreman study? Harvard University.", ["Karreman", "Harvard University"]),
         ("Which state is it in? Arkansas.", ["Arkansas"]),
+        ("In Freedom & Civilization he argues for the Gulf of Aden.", ["Freedom & Civilization", "Gulf of Aden"]),
+        ("We met Leonardo da Vinci and Ada of all people.", ["Leonardo da Vinci", "Ada"]),
         ("I think Ana rang, and Ana is 9.", ["Ana", "9"]),
     ],
 )
