@@ -20,6 +20,7 @@ from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, UNKNOWABLE, F
 from tests.product import free_port
 from worker import pipeline, probing, publishing
 from worker.pipeline import Pipeline
+from worker.rehearsal import evenly
 from worker.self_edits import STRATEGIES
 from worker.training.trainer import Trainer
 
@@ -247,7 +248,7 @@ def test_second_run_starts_from_the_live_version_rehearses_and_examines_what_it_
     held = flow.pipeline.learner.lora.load(Path(first.path))
     assert all(torch.equal(seen["initial"][name], weight) for name, weight in held.items())  # type: ignore[index]
     notes, _ = _material(flow.database, *[fact.id for fact in flow.facts(FactStatus.LIVE) if "cat" in fact.statement])
-    assert seen["rehearsal"] == [rows.row(note.prompt, note.answer) for note in notes]
+    assert seen["rehearsal"] == [rows.row(note.prompt, note.answer) for note in evenly(notes)]
     assert flow.adapters()[1].parent_version == 1
 
 
