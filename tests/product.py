@@ -1,7 +1,6 @@
 """Start real processes for a test and wait for them: `engram up` as a whole, or any one with a sign of readiness."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.parts import answers
+from cli.preflight import any_free_port
 
 START_TIMEOUT_S = 300.0
 
@@ -30,7 +30,7 @@ def engram_up(home: Path, *, models: Path, **settings: str) -> Iterator[Product]
     """Start `engram up` on a free port, wait until it is ready, stop it afterwards. `models` has the unpacked base."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "models").symlink_to(models)
-    port = free_port()
+    port = any_free_port()
     environment = {**os.environ, "ENGRAM_HOME": str(home), "ENGRAM_PORT": str(port), **settings}
     output = home / "up.txt"
     with output.open("wb") as log:
@@ -44,12 +44,6 @@ def engram_up(home: Path, *, models: Path, **settings: str) -> Iterator[Product]
     finally:
         process.terminate()
         process.wait(timeout=60)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], output: Path) -> None:

@@ -85,7 +85,8 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
 
     About a fact of which few questions passed it writes once more.
     """
-    asked = [(fact, detail) for fact, details in _list_details(statements, author).items() for detail in details]
+    details = _list_details(statements, author)
+    asked = [(fact, detail) for fact, own in details.items() for detail in own]
     besides = [
         (statement, Job(task, statement)) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()
     ]
@@ -94,13 +95,14 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
     few = [pair for pair in asked if passed[pair[0]] < _ENOUGH_QUESTIONS]
     more, _ = _write_questions(statements, few, author, _seeded(_MORE_DRAWS, seed))
     questions |= {pair: _once([*questions[pair], *drawn]) for pair, drawn in more.items()}
+    about = {fact: {detail: questions[fact, detail] for detail in own} for fact, own in details.items()}
     rewrites, implications = restated[: len(statements)], restated[len(statements) :]
     return [
         Study(
             fact_id=fact,
             statement=statement,
-            questions=tuple(tuple(questions[pair]) for pair in asked if pair[0] == fact and questions[pair]),
-            clozes=tuple(_clozes(statement, {detail: questions[fact, detail] for of, detail in asked if of == fact})),
+            questions=tuple(tuple(kept) for kept in about[fact].values() if kept),
+            clozes=tuple(_clozes(statement, about[fact])),
             rewrites=tuple(line for line in tasks.read_rewrites(said) if not strays(line, statement)),
             implications=tuple(_implied(implied, statement)),
         )
@@ -129,8 +131,8 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
     held_out = [probe.question for probe in probes]
     apart = [[each for each in group if not _near_any(each.question, held_out)] for group in written.questions]
     in_turn = (each for rank in zip_longest(*apart) for each in rank if each)
-    asked = list(islice(in_turn, _MOST_QUESTIONS))
-    notes = [Note(written.fact_id, "qa", question.question, question.reply) for question in asked]
+    asked = [Note(written.fact_id, "qa", each.question, each.reply) for each in islice(in_turn, _MOST_QUESTIONS)]
+    notes: list[Note] = []
     if "cloze" in strategy.families:
         notes += [Note(written.fact_id, "cloze", item.question, item.reply) for item in written.clozes]
     if "rewrite" in strategy.families:
@@ -142,9 +144,9 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
     if "implications" in strategy.families:
         notes += [Note(written.fact_id, "implications", item.question, item.reply) for item in written.implications]
     unique: dict[tuple[tuple[str, ...], ...], Note] = {}
-    for note in notes:
+    for note in [*asked, *(note for note in notes if not _near_any(note.prompt, held_out))]:
         unique.setdefault((tuple(normalise(note.prompt)), tuple(normalise(note.answer))), note)
-    return [note for note in unique.values() if not _near_any(note.prompt, held_out)]
+    return list(unique.values())
 
 
 def right_replies(probes: Iterable[HeldOut], notes: Sequence[Note]) -> dict[str, str]:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from cli.preflight import any_free_port
 from engram.settings import Settings
 from engram.vllm_client import EngineClient, open_engines
 from tests.fakes.engine import FakeEngine
 from tests.fakes.serving import serving
-from tests.product import free_port
 from worker.author.client import EngineAuthor, open_author
 from worker.main import keep_author_loaded
 
@@ -67,7 +67,7 @@ def test_engine_that_dies_between_the_questions_does_not_end_the_sweep(
     monkeypatch.setattr(EngineClient, "is_healthy", lambda _engine: True)  # it was, a moment ago
     dying = pair[0]
     if fault == "gone":
-        dying = EngineClient(httpx.Client(base_url=f"http://127.0.0.1:{free_port()}", trust_env=False))
+        dying = EngineClient(httpx.Client(base_url=f"http://127.0.0.1:{any_free_port()}", trust_env=False))
     elif fault == "failing":
         fakes[0].faults.down = True
     else:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cli.preflight import any_free_port
 from engram.artifacts import verify
 from engram.db import Database
 from engram.lifecycle import AdapterStatus, FactStatus, RunStatus
@@ -17,7 +18,6 @@ from engram.similarity import is_near_copy
 from engram.vllm_client import EngineClient, open_engines
 from tests.fakes.serving import serving
 from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, UNKNOWABLE, Flow
-from tests.product import free_port
 from worker import pipeline, probing, publishing
 from worker.pipeline import Pipeline
 from worker.rehearsal import evenly
@@ -379,7 +379,7 @@ def test_engine_outage_puts_the_run_back_without_counting_and_it_ends_well_later
 @SQLITE
 def test_engine_that_dies_before_publishing_is_waited_for_and_the_same_version_goes_live(flow: Flow) -> None:
     flow.state(CAT)
-    port = free_port()
+    port = any_free_port()
     gone = open_engines(flow.settings.model_copy(update={"engine_urls": f"http://127.0.0.1:{port}"}))
     run_id = flow.claim()
     Pipeline(flow.database, flow.settings, gone, flow.pipeline.author, flow.pipeline.learner).run(run_id)
