@@ -96,6 +96,13 @@ def reserve(host: str, port: int) -> socket.socket | None:
 
 
 def any_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, ANY_PORT))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports of the loopback address that nobody has now."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((LOOPBACK, ANY_PORT))
+        return [int(probe.getsockname()[1]) for probe in probes]

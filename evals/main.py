@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from cli.client import CliError
 from evals import swaps, told_once
 from evals.capacity.command import capacity_command
 from evals.client import EngramClient
@@ -40,7 +41,7 @@ def told_once_command(
     """Tell facts in chat, let them be learned, ask in new conversations."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     started = time.monotonic()
-    with engram_at(url) as engram:
+    with engram_at(url, console=console) as engram:
         figures = told_once.run(
             EngramClient(engram.http, f"told-once-{stamp}"),
             EngramClient(engram.http, f"chatter-{stamp}"),
@@ -60,7 +61,7 @@ def swaps_command(
     clients: Annotated[int, typer.Option(help="Clients that ask without pause.")] = 3,
 ) -> None:
     """Publish and roll back under chat load; count failed requests and answers from a wrong version."""
-    with engram_at(None) as engram:
+    with engram_at(None, console=console) as engram:
         assert engram.settings is not None
         figures = swaps.run(
             EngramClient(engram.http, "swaps"),
@@ -111,7 +112,7 @@ def _table(figures: dict[str, Any]) -> Table:
 def main() -> None:
     try:
         app()
-    except (RuntimeError, TimeoutError) as error:
+    except (RuntimeError, TimeoutError, CliError) as error:
         console.print(f"[red]{error}[/red]")
         sys.exit(1)
 

@@ -14,6 +14,7 @@ import httpx
 import typer
 from rich.console import Console
 
+from cli.client import CliError
 from engram.errors import EngramError
 from engram.settings import Settings
 from evals.bench import served
@@ -74,7 +75,7 @@ def bench(
 def _measure_served(wanted: Sequence[str], results: Results, *, url: str | None, repeats: int) -> None:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     _say(f"using the Engram at {url}" if url else "starting Engram (a minute or two)")
-    with _reported([key for key in SERVED if key in wanted], results), engram_at(url) as engram:
+    with _reported([key for key in SERVED if key in wanted], results), engram_at(url, console=console) as engram:
         told = EngramClient(engram.http, f"bench-{stamp}")
         chatting = EngramClient(engram.http, f"bench-chat-{stamp}")
         measures: dict[str, Callable[[], Figure]] = {
@@ -110,7 +111,7 @@ def _reported(keys: Sequence[str], results: Results) -> Iterator[None]:
     """What fails inside is the result of those rows that have none yet; the other rows are measured all the same."""
     try:
         yield
-    except (RuntimeError, TimeoutError, SubprocessError, httpx.HTTPError, EngramError) as error:
+    except (RuntimeError, TimeoutError, SubprocessError, httpx.HTTPError, CliError, EngramError) as error:
         console.print(f"[red]{type(error).__name__}[/red]", end=" ")
         console.print(str(error), markup=False, highlight=False)
         for key in keys:
