@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         1 / 3, description="Share of the lowest layers that keep no LoRA (their activations are computed once)."
     )
     training_steps: int = Field(12, description="Optimizer steps of a run with one fact; more facts take more.")
-    learning_rate: float = Field(1e-3, description="Peak AdamW learning rate of an adapter.")
+    learning_rate: float = Field(1.5e-3, description="Peak AdamW learning rate of an adapter.")
     candidates_compared_at: float = Field(
         1.0,
         gt=0,

@@ -69,7 +69,7 @@ class Strategy:
 STRATEGIES = (
     Strategy("self-qa", ("qa", "cloze")),
     Strategy("rewrite", ("qa", "cloze", "rewrite")),
-    Strategy("implications", ("qa", "cloze", "implications"), learning_rate_factor=0.75),
+    Strategy("implications", ("qa", "cloze", "implications"), learning_rate_factor=2 / 3),
 )
 
 _QA_DRAWS = (GREEDY, Sampling(0.5, 1), Sampling(0.8, 2))
