@@ -12,7 +12,8 @@ from engram.similarity import content_words
 from worker.author.client import Author
 from worker.curriculum import Lesson
 from worker.progress import Progress
-from worker.self_edits import STRATEGIES, HeldOut, Note, Study, choose_probes, notes_of, study
+from worker.self_edits import STRATEGIES, HeldOut, Note, choose_probes, notes_of
+from worker.study import Study, study
 from worker.supersession import superseded_by
 
 # Many facts at once bear larger steps: of thirty, a rate of 2e-3 recalled more than 1e-3 did.

@@ -1,25 +1,19 @@
-"""Write self-edits: study notes about facts by several strategies, and the probes held out from them.
+"""Make self-edits of what was written about facts: the probes that are held out, and each strategy's study notes.
 
-The author writes, and what it wrote is checked: an answer must be a span of the statement, a
-reply must say it, the question must not give it away, and the author, asked the question with the
-statement before it, must find the same answer again.
+Pure: no I/O.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice, zip_longest
 
-from engram.grading import is_right, normalise, token_f1
+from engram.grading import is_right, normalise
 from engram.similarity import content_words, is_near_copy
-from worker.author import tasks
-from worker.author.client import GREEDY, Author, Job, Sampling, find_answers, write_about
 from worker.author.tasks import Question
-from worker.sentences import cloze, named_parts, names_others, said_back, sentence_with, strays
+from worker.study import Study
 
-_MIN_AGREEMENT = 0.5
 _MAX_PROBES = 4
-_MAX_DETAILS = 5
+_MOST_QUESTIONS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +37,6 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """All that was written about one fact, checked. `questions` are grouped by the detail that answers them.
-
-    `clozes` are the statement's own words with a detail left out; code makes them, so they are right.
-    """
-
-    fact_id: str
-    statement: str
-    questions: tuple[tuple[Question, ...], ...]
-    clozes: tuple[Question, ...] = ()
-    rewrites: tuple[str, ...] = ()
-    implications: tuple[Question, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Strategy:
     """A kind of self-edit: which families of notes, and how fast they are trained."""
 
@@ -71,43 +50,6 @@ STRATEGIES = (
     Strategy("rewrite", ("qa", "cloze", "rewrite")),
     Strategy("implications", ("qa", "cloze", "implications"), learning_rate_factor=2 / 3),
 )
-
-_QA_DRAWS = (GREEDY, Sampling(0.5, 1), Sampling(0.8, 2))
-_MORE_DRAWS = (Sampling(0.8, 3), Sampling(1.0, 4), Sampling(1.0, 5))
-_ENOUGH_QUESTIONS = 5
-_MOST_QUESTIONS = 18
-
-FactDetail = tuple[str, str]  # a fact's id, and a span of its statement
-
-
-def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[Study]:
-    """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks.
-
-    About a fact of which few questions passed it writes once more.
-    """
-    details = _list_details(statements, author)
-    asked = [(fact, detail) for fact, own in details.items() for detail in own]
-    besides = [
-        (statement, Job(task, statement)) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()
-    ]
-    questions, restated = _write_questions(statements, asked, author, _seeded(_QA_DRAWS, seed), besides=besides)
-    passed = Counter(fact for (fact, _), kept in questions.items() for _ in kept)
-    few = [pair for pair in asked if passed[pair[0]] < _ENOUGH_QUESTIONS]
-    more, _ = _write_questions(statements, few, author, _seeded(_MORE_DRAWS, seed))
-    questions |= {pair: _once([*questions[pair], *drawn]) for pair, drawn in more.items()}
-    about = {fact: {detail: questions[fact, detail] for detail in own} for fact, own in details.items()}
-    rewrites, implications = restated[: len(statements)], restated[len(statements) :]
-    return [
-        Study(
-            fact_id=fact,
-            statement=statement,
-            questions=tuple(tuple(kept) for kept in about[fact].values() if kept),
-            clozes=tuple(_clozes(statement, about[fact])),
-            rewrites=tuple(line for line in tasks.read_rewrites(said) if not strays(line, statement)),
-            implications=tuple(_implied(implied, statement)),
-        )
-        for (fact, statement), said, implied in zip(statements.items(), rewrites, implications, strict=True)
-    ]
 
 
 def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[HeldOut]:
@@ -161,98 +103,6 @@ def right_replies(probes: Iterable[HeldOut], notes: Sequence[Note]) -> dict[str,
     return {probe.question: reply(probe) for probe in probes}
 
 
-def is_checkable(question: Question, statement: str) -> bool:
-    """Whether the answer is a span of the statement, the reply says it, and the question neither says it nor names
-    what the statement does not."""
-    return (
-        is_right(statement, [question.answer])
-        and not is_right(question.question, [question.answer])
-        and not names_others(question.question, statement)
-        and (not question.reply or is_right(question.reply, [question.answer]))
-        and len(normalise(question.question)) >= 2
-    )
-
-
-def _list_details(statements: Mapping[str, str], author: Author) -> dict[str, list[str]]:
-    """Spans of each statement to ask about: those the author lists, and names and numbers that it left out."""
-    outputs = write_about(author, [(statement, Job(tasks.DETAILS, statement)) for statement in statements.values()])
-    details = {}
-    for (fact, statement), output in zip(statements.items(), outputs, strict=True):
-        listed = [detail for detail in tasks.read_details(output) if is_right(statement, [detail])]
-        listed += [part for part in named_parts(statement) if not any(is_right(each, [part]) for each in listed)]
-        details[fact] = listed[:_MAX_DETAILS]
-    return details
-
-
-def _write_questions(
-    statements: Mapping[str, str],
-    asked: Sequence[FactDetail],
-    author: Author,
-    draws: Sequence[Sampling],
-    *,
-    besides: Sequence[tuple[str, Job]] = (),
-) -> tuple[dict[FactDetail, list[Question]], list[str]]:
-    """The sound questions about each detail, and the outputs of the jobs that were written in the same batch."""
-    drawn = [(pair, draw) for pair in asked for draw in draws]
-    jobs = [
-        (statements[fact], Job(tasks.QA, tasks.ask_questions(statements[fact], detail), draw))
-        for (fact, detail), draw in drawn
-    ]
-    outputs = write_about(author, [*jobs, *besides])
-    drafts: dict[FactDetail, list[Question]] = {pair: [] for pair in asked}
-    for (pair, _), output in zip(drawn, outputs, strict=False):
-        drafts[pair] += tasks.read_questions(output, answer=pair[1])
-    drafts = {pair: _once(_with_replies(own, statements[pair[0]])) for pair, own in drafts.items()}
-    sound = _sound([(statements[pair[0]], each) for pair, own in drafts.items() for each in own], author)
-    kept = {pair: [each for each in own if (statements[pair[0]], each) in sound] for pair, own in drafts.items()}
-    return kept, outputs[len(jobs) :]
-
-
-def _clozes(statement: str, details: Mapping[str, Sequence[Question]]) -> Iterator[Question]:
-    """A cloze of each detail, replied to as the questions about it are: to the rehearsal they are about one thing."""
-    for detail, questions in details.items():
-        reply = questions[0].reply if questions else said_back(sentence_with(statement, detail))
-        asked = Question(cloze(statement, detail) or "", detail, reply)
-        if is_checkable(asked, statement):
-            yield asked
-
-
-def _seeded(draws: Sequence[Sampling], seed: int) -> list[Sampling]:
-    return [replace(draw, seed=draw.seed + seed) for draw in draws]
-
-
-def _once(questions: Iterable[Question]) -> list[Question]:
-    """Each question once, in the order in which it was first written."""
-    first: dict[tuple[str, ...], Question] = {}
-    for question in questions:
-        first.setdefault(tuple(normalise(question.question)), question)
-    return list(first.values())
-
-
-def _with_replies(drawn: Sequence[Question], statement: str) -> list[Question]:
-    """Questions about one detail; one whose reply does not say it, or makes things up, takes another's, or the
-    detail's sentence said back."""
-
-    def says_it(question: Question) -> bool:
-        return is_right(question.reply, [question.answer]) and not strays(question.reply, statement)
-
-    saying = [each.reply for each in drawn if says_it(each)]
-
-    def reply(question: Question) -> str:
-        return next(iter(saying), said_back(sentence_with(statement, question.answer)))
-
-    return [each if says_it(each) else replace(each, reply=reply(each)) for each in drawn]
-
-
-def _implied(output: str, statement: str) -> list[Question]:
-    """What follows from a statement, each question once, without what names others."""
-    return [
-        each
-        for each in _once(tasks.read_implications(output))
-        if not names_others(each.question, statement) and not names_others(each.reply, statement)
-    ]
-
-
 def _faithful(group: Sequence[Question], statement: str) -> Question:
     """The question but the first, and no near copy of it, that asks most in the statement's words: one with many words
     of its own easily asks something else. Of equal ones the likeliest: later draws are warmer."""
@@ -265,17 +115,6 @@ def _faithful(group: Sequence[Question], statement: str) -> Question:
         return len(asked & told) / max(len(asked), 1)
 
     return max(apart or others, key=share_told)
-
-
-def _sound(pairs: Sequence[tuple[str, Question]], author: Author) -> set[tuple[str, Question]]:
-    """Questions, each with its statement, whose answer the author finds again in the statement."""
-    checkable = [(statement, question) for statement, question in pairs if is_checkable(question, statement)]
-    found = find_answers(author, [(statement, question.question) for statement, question in checkable])
-    return {
-        (statement, question)
-        for (statement, question), answer in zip(checkable, found, strict=True)
-        if token_f1(answer, [question.answer]) >= _MIN_AGREEMENT
-    }
 
 
 def _near_any(question: str, others: Iterable[str]) -> bool:

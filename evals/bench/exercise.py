@@ -9,7 +9,8 @@ from engram.similarity import content_words
 from worker.learner import Learner
 from worker.probing import Examination
 from worker.rehearsal import evenly
-from worker.self_edits import STRATEGIES, Note, Strategy, Study, choose_probes, notes_of, right_replies
+from worker.self_edits import STRATEGIES, Note, Strategy, choose_probes, notes_of, right_replies
+from worker.study import Study
 from worker.teaching import anchor_groups, training_plan
 from worker.training.rows import ChatRows, Row
 from worker.training.steps import CandidateRows, Deck, TrainingPlan

@@ -13,7 +13,8 @@ from evals.bench.figures import Figure
 from evals.bench.ledger import studied_facts
 from evals.bench.workbench import Workbench
 from worker.probing import examine
-from worker.self_edits import STRATEGIES, Study
+from worker.self_edits import STRATEGIES
+from worker.study import Study
 from worker.training.stacked_lora import select
 from worker.training.stopping import Stop, finalists
 

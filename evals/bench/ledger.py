@@ -5,7 +5,7 @@ from typing import Any
 
 from worker.author import dataset
 from worker.author.tasks import Question
-from worker.self_edits import Study
+from worker.study import Study
 
 
 def studied_facts(*, seed: int = 0) -> list[Study]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from engram.similarity import content_words, is_near_copy
 from evals.gate.facts import Fact
 from worker.author.client import Author
-from worker.self_edits import STRATEGIES, HeldOut, Note, choose_probes, notes_of, study
+from worker.self_edits import STRATEGIES, HeldOut, Note, choose_probes, notes_of
+from worker.study import study
 
 NOTES_OF_A_DETAIL = 2
 QUESTIONS_NEEDED = NOTES_OF_A_DETAIL + 2  # one more for the gate, one for the independent judgement

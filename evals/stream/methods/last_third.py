@@ -6,7 +6,8 @@ from dataclasses import replace
 from evals.stream.datasets import Item
 from evals.stream.methods.protocol import Question
 from evals.stream.model import Setup, with_layers
-from worker.self_edits import STRATEGIES, Strategy, choose_probes, notes_of, study
+from worker.self_edits import STRATEGIES, Strategy, choose_probes, notes_of
+from worker.study import study
 from worker.teaching import training_plan
 from worker.training.stacked_lora import Weights
 from worker.training.steps import CandidateRows

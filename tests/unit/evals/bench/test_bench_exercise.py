@@ -17,7 +17,8 @@ from worker.curriculum import Lesson
 from worker.learner import Learner
 from worker.material import Material
 from worker.pipeline import Pipeline
-from worker.self_edits import STRATEGIES, Study, choose_probes, notes_of
+from worker.self_edits import STRATEGIES, choose_probes, notes_of
+from worker.study import Study
 
 FACTS = studied_facts()
 
