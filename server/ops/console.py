@@ -3,6 +3,7 @@
 The page itself holds no data; its panel does, and is fetched with the caller's key.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from sqlalchemy.orm import Session
 
 from engram.gate import stopped_early
-from engram.lifecycle import FactStatus
+from engram.lifecycle import FactStatus, RunStatus
 from engram.models import AdapterVersion, LearningRun, Space
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
 from engram.repositories.adapters import SERVABLE
@@ -30,15 +31,21 @@ _templates = Environment(
 
 @dataclass(frozen=True, slots=True)
 class VersionView:
+    """`learned`: statements that it holds and its parent did not."""
+
     row: AdapterVersion
     is_live: bool
     can_go_live: bool
+    learned: list[str]
     decision: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
+    """`statements`: what it was to teach; none where it taught anew what was known."""
+
     row: LearningRun
+    statements: list[str]
     candidates: list[dict[str, Any]]
 
 
@@ -56,11 +63,11 @@ def console(settings: SettingsDep) -> HTMLResponse:
 
 
 @router.get("/ops/panel")
-def panel(caller: OpsCallerDep, state: StateDep) -> HTMLResponse:
+def panel(caller: OpsCallerDep, state: StateDep, settings: SettingsDep) -> HTMLResponse:
     with state.database.read() as session:
         spaces = [_view(session, space) for space in SpaceRepository(session).all(caller.tenant)]
     page = _templates.get_template("panel.html").render(
-        spaces=spaces, engines=state.pool.replicas, tenant=caller.tenant, actor=caller.actor
+        spaces=spaces, engines=state.pool.replicas, tenant=caller.tenant, actor=caller.actor, auth=settings.auth
     )
     return HTMLResponse(page, headers=_HEADERS)
 
@@ -81,21 +88,39 @@ def _view(session: Session, space: Space) -> SpaceView:
         space=space,
         facts={status: counts[status] for status in FactStatus if status in counts},
         versions=[_version(session, space, row) for row in versions],
-        runs=[RunView(run, _candidates(session, run)) for run in runs],
+        runs=[_run(session, run) for run in runs],
     )
 
 
 def _version(session: Session, space: Space, row: AdapterVersion) -> VersionView:
-    run = RunRepository(session).by_id(row.run_id)
+    adapters = AdapterRepository(session)
+    parent = adapters.find(space.id, row.parent_version)
+    new = set(adapters.fact_ids(row.id)).difference(adapters.fact_ids(parent.id) if parent else ())
     is_live = row.version == space.live_version
-    return VersionView(row, is_live, row.status in SERVABLE and not is_live, run.decision)
+    return VersionView(
+        row,
+        is_live=is_live,
+        can_go_live=row.status in SERVABLE and not is_live,
+        learned=_statements(session, new),
+        decision=RunRepository(session).by_id(row.run_id).decision,
+    )
+
+
+def _run(session: Session, run: LearningRun) -> RunView:
+    return RunView(run, _statements(session, RunRepository(session).fact_ids(run.id)), _candidates(session, run))
+
+
+def _statements(session: Session, fact_ids: Iterable[str]) -> list[str]:
+    return [fact.statement or "(forgotten)" for fact in FactRepository(session).by_ids(fact_ids)]
 
 
 def _candidates(session: Session, run: LearningRun) -> list[dict[str, Any]]:
     """Strategy and score of each candidate: `admitted` is None while it is not examined, or was stopped before."""
+    won = (run.decision or {}).get("candidate") if run.status == RunStatus.PUBLISHED else None
     return [
         {
             "strategy": candidate.strategy,
+            "won": candidate.index == won,
             "admitted": None if stopped_early(candidate.decision) else (candidate.decision or {}).get("admitted"),
             "stopped": stopped_early(candidate.decision),
             "slices": (candidate.report or {}).get("slices", {}),

@@ -158,6 +158,20 @@ def test_console_shows_the_gates_checks_of_a_version_and_why_a_run_was_rejected(
     assert "passed the gate" not in panel  # said by the run's status
 
 
+def test_console_shows_what_each_version_learned_and_which_candidate_won(api: Api) -> None:
+    first, second = api.publish("I live in <b>Bergen</b>"), api.publish("My cat is 7")
+    with api.database.transaction() as session:
+        runs = RunRepository(session)
+        for version in (first, second):
+            runs.by_id(version.run_id).decision = {"admitted": True, "reasons": [], "candidate": 0}
+    versions, runs_shown = api.http.get("/ops/panel").text.split("Learning runs")
+    rows = versions.split("<tr>")[2:]
+    assert ["My cat is 7" in row for row in rows] == [True, False]
+    assert ["I live in &lt;b&gt;Bergen&lt;/b&gt;" in row for row in rows] == [False, True]
+    assert "My cat is 7" in runs_shown
+    assert runs_shown.count("✓") == 2
+
+
 def test_console_tells_a_candidate_that_was_stopped_early_from_a_rejected_one(api: Api) -> None:
     version = api.publish("one")
     with api.database.transaction() as session:
