@@ -8,6 +8,7 @@ import typer
 from cli.client import Json, segment
 from cli.options import DEFAULT_SPACE, AsJson, Key, Limit, Reason, Space, Url, open_api
 from cli.output import Column, console, print_json, print_list, when
+from cli.version import describe
 
 app = typer.Typer(help="List, show and export adapter versions.", invoke_without_command=True)
 
@@ -38,9 +39,10 @@ def list_adapters(
 
 
 @app.command("show")
-def show(version: int, url: Url, key: Key = None, space: Space = DEFAULT_SPACE) -> None:
-    """All that is known of a version: lineage, facts, notes, probe report, who made it live and when. As JSON."""
-    print_json(open_api(url, key=key, space=space).get(_path(space, version)))
+def show(version: int, url: Url, key: Key = None, space: Space = DEFAULT_SPACE, as_json: AsJson = False) -> None:
+    """A version's lineage and facts, the gate's checks, and when it was live; as JSON notes and answers too."""
+    found = open_api(url, key=key, space=space).get(_path(space, version))
+    print_json(found) if as_json else console.print(describe(found), highlight=False)
 
 
 @app.command("export")

@@ -7,6 +7,7 @@ import typer
 from cli.client import Api, CliError, segment
 from cli.options import DEFAULT_SPACE, AsJson, Key, Limit, Space, Url, open_api
 from cli.output import Column, console, print_json, print_list, when
+from cli.version import checks
 from cli.watch import draw, watch
 
 app = typer.Typer(help="List, show, watch and start learning runs.", invoke_without_command=True)
@@ -48,8 +49,8 @@ def show(run_id: str, url: Url, key: Key = None, as_json: AsJson = False) -> Non
         print_json(run)
         return
     console.print(draw(run))
-    for reason in (run.get("decision") or {}).get("reasons") or []:
-        console.print(f"  {'✓' if reason['passed'] else '✗'} {reason['text']}", markup=False, highlight=False)
+    for line in checks(run.get("decision")):
+        console.print(line, markup=False, highlight=False)
 
 
 @app.command("watch")
