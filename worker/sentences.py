@@ -7,6 +7,7 @@ from engram.similarity import content_words
 from engram.statements import is_question
 
 _MAX_CLOZE_WORDS = 40
+_MAX_RECITED_WORDS = 16
 _ADDRESS = {"your", "yours", "have", "that", "with"}
 _MARKS = ".,;:!?"
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
@@ -17,6 +18,7 @@ _NAMED = re.compile(
     rf"\b(?:{_NAME}|\d[\w:.,/]*\w|\d)(?: (?:{_WITHIN_NAMES} )?{_NAME}| \d\w*)*"  # *17 September*, *Gulf of Aden*
 )
 _I = re.compile(r"I(?:['’]\w+)?")
+_LOOKS_BACK = re.compile(r"(?:it|he|she|they|this|that|these|those|his|her|its|their)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?][\"”’)]*\s*$")
 _OPENERS = set(
     "the a an my our your his her its their this that these those it he she we they you there in on at for from with "
@@ -71,6 +73,37 @@ def said_back(statement: str) -> str:
     return turned[:1].upper() + turned[1:]
 
 
+def recited(statement: str, detail: str) -> str | None:
+    """What answers any question about a detail in the user's own words: the statement said back, or if that is long
+    the sentence of it that holds the detail.
+
+    None where that is long too, asks something, says nothing but the detail, or looks back to the sentence before it.
+    """
+
+    def answers(told: str) -> bool:
+        is_short = len(told.split()) <= _MAX_RECITED_WORDS
+        return is_short and "?" not in statement and bool(content_words(told) - content_words(detail))
+
+    if answers(statement):
+        return _ended(said_back(statement))
+    sentence = sentence_with(statement, detail)
+    return _ended(said_back(sentence)) if answers(sentence) and not _LOOKS_BACK.match(sentence) else None
+
+
+def _ended(sentence: str) -> str:
+    return sentence.rstrip(" .!") + "."
+
+
+def own_words(text: str, statement: str) -> int:
+    """How many of a text's longer words the statement lacks; those that only address the user do not count."""
+    known = set(normalise(statement))
+    return sum(word not in known for word in _longer_words(text))
+
+
+def _longer_words(text: str) -> list[str]:
+    return [word for word in normalise(text) if len(word) > 3 and word not in _ADDRESS]
+
+
 def names_others(text: str, statement: str) -> bool:
     """Whether a text has a name or number that the statement lacks. The first word is no sign: it is written large."""
     known = set(normalise(statement))
@@ -81,10 +114,8 @@ def names_others(text: str, statement: str) -> bool:
 def strays(text: str, statement: str) -> bool:
     """Whether a text tells of something else than the statement: it names others, or most of its longer words, and
     more than two, are its own."""
-    known = set(normalise(statement))
-    words = [word for word in normalise(text) if len(word) > 3 and word not in _ADDRESS]
-    own = sum(word not in known for word in words)
-    return names_others(text, statement) or own > max(2, len(words) - own)
+    own = own_words(text, statement)
+    return names_others(text, statement) or own > max(2, len(_longer_words(text)) - own)
 
 
 def sentence_with(statement: str, detail: str) -> str:

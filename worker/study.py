@@ -12,7 +12,16 @@ from engram.grading import is_right, normalise, token_f1
 from worker.author import tasks
 from worker.author.client import GREEDY, Author, Job, Sampling, find_answers, write_about
 from worker.author.tasks import Question
-from worker.sentences import cloze, named_parts, names_others, said_back, sentence_with, strays
+from worker.sentences import (
+    cloze,
+    named_parts,
+    names_others,
+    own_words,
+    recited,
+    said_back,
+    sentence_with,
+    strays,
+)
 
 _MIN_AGREEMENT = 0.5
 _MAX_DETAILS = 5
@@ -109,7 +118,7 @@ def _write_questions(
     drafts: dict[FactDetail, list[Question]] = {pair: [] for pair in asked}
     for (pair, _), output in zip(drawn, outputs, strict=False):
         drafts[pair] += tasks.read_questions(output, answer=pair[1])
-    drafts = {pair: _once(_with_replies(own, statements[pair[0]])) for pair, own in drafts.items()}
+    drafts = {pair: _once(_with_one_reply(own, statements[pair[0]])) for pair, own in drafts.items()}
     sound = _sound([(statements[pair[0]], each) for pair, own in drafts.items() for each in own], author)
     kept = {pair: [each for each in own if (statements[pair[0]], each) in sound] for pair, own in drafts.items()}
     return kept, outputs[len(jobs) :]
@@ -118,7 +127,7 @@ def _write_questions(
 def _clozes(statement: str, details: Mapping[str, Sequence[Question]]) -> Iterator[Question]:
     """A cloze of each detail, replied to as the questions about it are: to the rehearsal they are about one thing."""
     for detail, questions in details.items():
-        reply = questions[0].reply if questions else said_back(sentence_with(statement, detail))
+        reply = questions[0].reply if questions else _reply(statement, detail, ())
         asked = Question(cloze(statement, detail) or "", detail, reply)
         if is_checkable(asked, statement):
             yield asked
@@ -136,19 +145,20 @@ def _once(questions: Iterable[Question]) -> list[Question]:
     return list(first.values())
 
 
-def _with_replies(drawn: Sequence[Question], statement: str) -> list[Question]:
-    """Questions about one detail; one whose reply does not say it, or makes things up, takes another's, or the
-    detail's sentence said back."""
+def _with_one_reply(drawn: Sequence[Question], statement: str) -> list[Question]:
+    """Questions about one detail, all with the same reply: what answers each of them need be learned only once."""
+    return [replace(each, reply=_reply(statement, each.answer, [other.reply for other in drawn])) for each in drawn]
 
-    def says_it(question: Question) -> bool:
-        return is_right(question.reply, [question.answer]) and not strays(question.reply, statement)
 
-    saying = [each.reply for each in drawn if says_it(each)]
-
-    def reply(question: Question) -> str:
-        return next(iter(saying), said_back(sentence_with(statement, question.answer)))
-
-    return [each if says_it(each) else replace(each, reply=reply(each)) for each in drawn]
+def _reply(statement: str, detail: str, written: Sequence[str]) -> str:
+    """What is replied to questions about a detail: the user's own words where they are short. Of a long statement it is
+    what the author wrote with the fewest words of its own, or the sentence where nothing that it wrote says the detail.
+    """
+    if told := recited(statement, detail):
+        return told
+    saying = [reply for reply in written if is_right(reply, [detail]) and not strays(reply, statement)]
+    whole = said_back(sentence_with(statement, detail))
+    return min(saying, key=lambda reply: own_words(reply, statement), default=whole)
 
 
 def _implied(output: str, statement: str) -> list[Question]:

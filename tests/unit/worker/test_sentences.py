@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.sentences import cloze, named_parts, names_others, said_back, sentence_with, strays
+from worker.sentences import cloze, named_parts, names_others, own_words, recited, said_back, sentence_with, strays
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,26 @@ def test_text_that_names_or_counts_what_the_statement_does_not_is_found(text: st
 )
 def test_text_that_tells_of_something_else_strays(line: str, elsewhere: bool) -> None:
     assert strays(line, "My cat Biscuit turned 7 in May.") is elsewhere
+
+
+@pytest.mark.parametrize(
+    ("statement", "detail", "reply"),
+    [
+        ("i'm allergic to walnuts!!", "walnuts", "You are allergic to walnuts."),
+        ("We have a cat. It is called Miso.", "Miso", "You have a cat. It is called Miso."),
+        (f"My {'very ' * 12}old uncle rang. He lives in Ghent.", "Ghent", None),
+        (f"My {'very ' * 12}old uncle rang. Uncle Jan lives in Ghent.", "Ghent", "Uncle Jan lives in Ghent."),
+        (f"My {'very ' * 15}old uncle lives in Ghent.", "Ghent", None),
+        ("Where did Karreman study? Harvard University.", "Harvard University", None),
+        (f"I {'really ' * 15}moved. Arkansas.", "Arkansas", None),
+    ],
+)
+def test_short_statement_or_its_sentence_is_the_reply_if_it_stands_by_itself(
+    statement: str, detail: str, reply: str | None
+) -> None:
+    assert recited(statement, detail) == reply
+
+
+def test_own_words_are_the_longer_ones_that_the_statement_lacks() -> None:
+    assert own_words("Your booked ship is Madeira.", "We've booked Madeira instead.") == 1
+    assert own_words("You have booked Madeira.", "We've booked Madeira instead.") == 0

@@ -1,19 +1,18 @@
 """What the author writes about facts is kept if it passes the checks."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from tests.fakes.author import KnownFact, Output, ScriptedAuthor
 from tests.unit.worker.biscuit import (
     AGE,
-    AGE_REPLY,
     CLOZE,
     FACT,
     GROUPS,
     IMPLIED,
     MONTH,
-    MONTH_REPLY,
     NAME,
     NAME_PROBE,
     NAME_REPLY,
@@ -23,6 +22,13 @@ from worker.author import tasks
 from worker.author.client import GREEDY, Sampling
 from worker.author.tasks import Question, write_questions
 from worker.study import Study, is_checkable, study
+
+TOLD = "Your cat Biscuit turned 7 in May."
+
+
+def _told(*questions: Question) -> tuple[Question, ...]:
+    """The questions with the reply that a short statement has: itself, said back."""
+    return tuple(replace(question, reply=TOLD) for question in questions)
 
 
 def _study_of(author: ScriptedAuthor, *, seed: int = 0) -> Study:
@@ -58,11 +64,11 @@ def _about(statement: str, written: Mapping[str, Output]) -> dict[tuple[str, str
 def test_study_keeps_what_passes_the_checks_grouped_by_detail() -> None:
     written = _study_of(ScriptedAuthor(facts=(FACT,)))
     assert (written.fact_id, written.statement) == ("fact_1", STATEMENT)
-    assert written.questions == GROUPS
+    assert written.questions == tuple(_told(*group) for group in GROUPS)
     assert [(each.question, each.reply) for each in written.clozes] == [
-        ("My cat what turned 7 in May?", NAME_REPLY),
-        (CLOZE.question, AGE_REPLY),
-        ("My cat Biscuit turned 7 in what?", MONTH_REPLY),
+        ("My cat what turned 7 in May?", TOLD),
+        (CLOZE.question, TOLD),
+        ("My cat Biscuit turned 7 in what?", TOLD),
     ]
     assert written.rewrites == FACT.rewrites
     assert written.implications == (IMPLIED,)
@@ -93,7 +99,7 @@ def test_study_drops_what_is_unchecked_or_answered_otherwise_by_the_author() -> 
         answers={(STATEMENT, NAME.question): "Biscuit", (STATEMENT, doubtful): "May"},
     )
     written = _study_of(author)
-    assert written.questions == ((NAME,),)
+    assert written.questions == (_told(NAME),)
     assert written.rewrites == written.implications == ()
     assert gives_away not in {asked for _, asked in author.asked}
     assert (tasks.QA, tasks.ask_questions(STATEMENT, "Rex")) not in author.asked
@@ -114,7 +120,7 @@ def test_study_draws_differently_and_keeps_each_question_once_in_the_order_of_th
     )
     author.answer = lambda statement, question: "Biscuit"  # type: ignore[method-assign]
     ((first, *others),) = _study_of(author, seed=100).questions
-    assert first == NAME
+    assert first == _told(NAME)[0]
     assert len(others) == len({other.question for other in others}) >= 2
     assert all(other.question.startswith("Which pet was drawn again") for other in others)
 
@@ -140,8 +146,11 @@ def test_only_a_fact_with_few_questions_is_written_about_once_more() -> None:
     assert len(homes.questions[0]) == len(drawn[home]) == len(set(drawn[home])) == 6
 
 
-def test_question_whose_reply_misses_the_detail_takes_another_reply_or_the_statement() -> None:
-    cheese = "Taleggio is the cheese that I like best."
+def test_of_a_long_statement_each_detail_has_the_reply_with_the_fewest_words_of_its_own() -> None:
+    cheese = (
+        "Taleggio is the cheese that I like best of all those that are sold at the stall by the old bridge where we "
+        "go on Saturdays."
+    )
     which, what = "Which cheese do I like best?", "What's my favourite cheese?"
 
     def replies(*said: str) -> set[str]:
@@ -151,10 +160,13 @@ def test_question_whose_reply_misses_the_detail_takes_another_reply_or_the_state
             (tasks.QA, tasks.ask_questions(cheese, "Taleggio")): lambda _: write_questions(
                 next(drawn, NAME_REPLY), [which, what]
             ),
+            (tasks.QA, tasks.ask_questions(cheese, "Saturdays")): "",
         }
         author = ScriptedAuthor(outputs, {(cheese, which): "Taleggio", (cheese, what): "Taleggio"})
         (written,) = study({"fact_1": cheese}, author, seed=0)
         return {question.reply for question in written.questions[0]}
 
-    assert replies("You like the cheese.", "Your cheese is Taleggio.", "Cheese.") == {"Your cheese is Taleggio."}
-    assert replies("You like the cheese.", "You like it.", "Yes.") == {"Taleggio is the cheese that you like best."}
+    assert replies("Your favourite is Taleggio.", "Your cheese is Taleggio.", "Cheese.") == {"Your cheese is Taleggio."}
+    assert replies("You like the cheese.", "You like it.", "Yes.") == {
+        cheese.replace(" I ", " you ").replace("we", "you")
+    }

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from evals.bench import growth, matmul_share, speedup
-from evals.bench.exercise import StepRows
+from evals.bench.exercise import FIVE_STRATEGIES, StepRows
 from evals.bench.figures import Figure
 from evals.bench.plain_peft import train_plainly
 from evals.bench.workbench import Workbench
@@ -51,8 +51,8 @@ def test_both_trainers_train_on_the_same_rows(bench: Workbench, monkeypatch: pyt
     counted = theirs[-5:]  # those before tried out the ways
     assert [steps for steps, _ in counted] == [[step[candidate] for step in trained] for candidate in range(5)]
     assert all(step.anchored and len(step.learned) > bench.settings.rehearsal_notes_per_step for step in trained[0])
-    rate = bench.settings.learning_rate
-    assert [rate for _, rate in counted] == pytest.approx([rate, rate, 0.75 * rate, rate, 0.5 * rate])
+    factors = [strategy.learning_rate_factor for strategy in FIVE_STRATEGIES]
+    assert [rate / bench.settings.learning_rate for _, rate in counted] == pytest.approx(factors)
 
 
 def test_sides_take_turns_and_progress_is_told(bench: Workbench, said: list[str]) -> None:
