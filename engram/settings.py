@@ -102,6 +102,9 @@ class Settings(BaseSettings):
 
     # Process
     log_level: str = Field("INFO", description="Least level that is logged.")
+    worker_niceness: int = Field(
+        5, ge=0, le=19, description="How far the worker stands back from serving on shared cores, as `nice` counts."
+    )
     worker_stale_s: float = Field(30.0, description="A run without heartbeat for so long is taken over, in seconds.")
 
     @cached_property

@@ -19,6 +19,7 @@ from worker import recovery
 from worker.author.client import EngineAuthor, open_author
 from worker.opening import open_base
 from worker.pipeline import Pipeline
+from worker.priority import stand_back
 from worker.service import Worker
 
 log = structlog.get_logger()
@@ -31,6 +32,7 @@ ENGINE_POLL_S = 1.0
 def main() -> None:
     settings = Settings()
     configure(settings.log_level)
+    stand_back(settings.worker_niceness)
     stop = threading.Event()
     stop_on_signals(stop)
     upgrade(settings)

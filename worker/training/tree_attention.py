@@ -60,7 +60,6 @@ def tree_attention(  # noqa: PLR0917 -- transformers' signature
     assert layout is not None, "tree attention needs the layout of a pack"
     count, _heads, tokens, _width = query.shape
     size = layout.prefix
-    key, value = (x.repeat_interleave(module.num_key_value_groups, dim=1) for x in (key, value))
     prefix_query, prefix_key, prefix_value = (x[:, :, :size] for x in (query, key, value))
     prefix_CHPD = _attend(prefix_query, prefix_key, prefix_value, offset=0, scaling=scaling)
     rows = layout.rows_CRL.shape[1]
@@ -76,14 +75,19 @@ def tree_attention(  # noqa: PLR0917 -- transformers' signature
 def _attend(
     query_NHLD: torch.Tensor, key_NHKD: torch.Tensor, value_NHKD: torch.Tensor, *, offset: int, scaling: float | None
 ) -> torch.Tensor:
-    """Causal attention; query i sees keys up to i + offset. [N, H, L, D].
+    """Causal attention; query i sees keys up to i + offset. Query [N, H, L, D], key and value [N, H_kv, K, D].
 
-    Written out: on CPU the fused kernel's backward pass costs ten times as much at these lengths.
+    Heads that share a key are rows of one product, so that keys and values need not be repeated. Written out: on CPU
+    the fused kernel's backward pass costs ten times as much at these lengths.
     """
-    scale = query_NHLD.shape[-1] ** -0.5 if scaling is None else scaling
-    scores = (query_NHLD * scale) @ key_NHKD.transpose(-1, -2)
-    hidden = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(offset + 1)
-    return scores.float().masked_fill(hidden, float("-inf")).softmax(-1).to(value_NHKD.dtype) @ value_NHKD
+    count, heads, length, width = query_NHLD.shape
+    shared = key_NHKD.shape[1]
+    scale = width**-0.5 if scaling is None else scaling
+    scores = (query_NHLD * scale).reshape(count, shared, -1, width) @ key_NHKD.transpose(-1, -2)
+    scores_NHLK = scores.view(count, heads, length, -1)
+    hidden_LK = torch.ones(scores_NHLK.shape[-2:], dtype=torch.bool, device=scores.device).triu(offset + 1)
+    share_NHLK = scores_NHLK.float().masked_fill(hidden_LK, float("-inf")).softmax(-1).to(value_NHKD.dtype)
+    return (share_NHLK.view(scores.shape) @ value_NHKD).view(count, heads, length, width)
 
 
 def _rows(x_CHTD: torch.Tensor, layout: Layout) -> torch.Tensor:
