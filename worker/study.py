@@ -61,7 +61,10 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
     passed = Counter(fact for (fact, _), kept in questions.items() for _ in kept)
     few = [pair for pair in asked if passed[pair[0]] < _ENOUGH_QUESTIONS]
     more, _ = _write_questions(statements, few, author, _seeded(_MORE_DRAWS, seed))
-    questions |= {pair: _once([*questions[pair], *drawn]) for pair, drawn in more.items()}
+    questions |= {
+        pair: _with_one_reply(_once([*questions[pair], *drawn]), statements[pair[0]], pair[1])
+        for pair, drawn in more.items()
+    }
     about = {fact: {detail: questions[fact, detail] for detail in own} for fact, own in details.items()}
     rewrites, implications = restated[: len(statements)], restated[len(statements) :]
     return [
@@ -118,7 +121,7 @@ def _write_questions(
     drafts: dict[FactDetail, list[Question]] = {pair: [] for pair in asked}
     for (pair, _), output in zip(drawn, outputs, strict=False):
         drafts[pair] += tasks.read_questions(output, answer=pair[1])
-    drafts = {pair: _once(_with_one_reply(own, statements[pair[0]])) for pair, own in drafts.items()}
+    drafts = {pair: _once(_with_one_reply(own, statements[pair[0]], pair[1])) for pair, own in drafts.items()}
     sound = _sound([(statements[pair[0]], each) for pair, own in drafts.items() for each in own], author)
     kept = {pair: [each for each in own if (statements[pair[0]], each) in sound] for pair, own in drafts.items()}
     return kept, outputs[len(jobs) :]
@@ -145,9 +148,10 @@ def _once(questions: Iterable[Question]) -> list[Question]:
     return list(first.values())
 
 
-def _with_one_reply(drawn: Sequence[Question], statement: str) -> list[Question]:
+def _with_one_reply(drawn: Sequence[Question], statement: str, detail: str) -> list[Question]:
     """Questions about one detail, all with the same reply: what answers each of them need be learned only once."""
-    return [replace(each, reply=_reply(statement, each.answer, [other.reply for other in drawn])) for each in drawn]
+    reply = _reply(statement, detail, [each.reply for each in drawn])
+    return [replace(each, reply=reply) for each in drawn]
 
 
 def _reply(statement: str, detail: str, written: Sequence[str]) -> str:

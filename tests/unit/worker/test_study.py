@@ -170,3 +170,22 @@ def test_of_a_long_statement_each_detail_has_the_reply_with_the_fewest_words_of_
     assert replies("You like the cheese.", "You like it.", "Yes.") == {
         cheese.replace(" I ", " you ").replace("we", "you")
     }
+
+
+def test_detail_written_about_once_more_has_one_reply_too() -> None:
+    home = (
+        "Bergen is where I have lived ever since my uncle Jan gave me the keys to the old house by the harbour that "
+        "he had bought."
+    )
+    drawn: list[Sampling] = []
+
+    def draw(sampling: Sampling) -> str:
+        drawn.append(sampling)
+        reply = "Your town is Bergen." if len(drawn) <= 3 else "You have lived in Bergen."
+        return write_questions(reply, [f"Where do I live, asked {'again ' * len(drawn)}?"])
+
+    author = ScriptedAuthor(outputs=_about(home, {"Bergen": draw, "Jan": ""}))
+    author.answer = lambda statement, question: "Bergen"  # type: ignore[method-assign]
+    (written,) = study({"fact_1": home}, author, seed=0)
+    assert len(written.questions[0]) == 6
+    assert {question.reply for question in written.questions[0]} == {"You have lived in Bergen."}
