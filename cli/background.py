@@ -1,6 +1,5 @@
 """Have an Engram to work with: the one at an address, or a fresh one that ends with the block."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from rich.console import Console
 from cli.client import CliError
 from cli.engine import LOOPBACK
 from cli.guard import guarded
-from cli.parts import WORKER_READY_EVENT, answers, base_url, has_logged
+from cli.parts import WORKER_READY_EVENT, answers, base_url, child_environment, has_logged
 from cli.preflight import free_ports
 from engram.settings import Settings
 
@@ -75,11 +74,8 @@ def share_models(settings: Settings) -> None:
 
 def start(settings: Settings) -> subprocess.Popen[bytes]:
     """`engram up` with these addresses and this home; its output goes where ours goes."""
-    environment = os.environ | {
-        "ENGRAM_HOME": str(settings.home),
+    environment = child_environment(settings) | {
         "ENGRAM_HOST": settings.host,
-        "ENGRAM_PORT": str(settings.port),
-        "ENGRAM_ENGINE_URLS": settings.engine_urls,
         "ENGRAM_DATABASE_URL": settings.database_url,
         "ENGRAM_QUEUE_URL": settings.queue_url,
         "ENGRAM_AUTH": "false",
