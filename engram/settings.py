@@ -58,20 +58,23 @@ class Settings(BaseSettings):
     first_trained_layer: float = Field(
         1 / 3, description="Share of the lowest layers that keep no LoRA (their activations are computed once)."
     )
-    training_steps: int = Field(12, description="Optimizer steps of a run with one fact; more facts take more.")
-    learning_rate: float = Field(1.5e-3, description="Peak AdamW learning rate of an adapter.")
+    training_steps: int = Field(34, description="Optimizer steps of a run with one fact; more facts take more.")
+    learning_rate: float = Field(1e-3, description="Peak AdamW learning rate of an adapter.")
+    shared_steps: float = Field(
+        0.7, ge=0, lt=1, description="Share of the steps that candidates do as one, on the notes that all of them have."
+    )
     candidates_compared_at: float = Field(
         1.0,
         gt=0,
-        description="Share of the steps after which candidates are compared and the best third goes on. 1: all go on.",
+        description="Share of the steps apart after which the best third goes on. 1: all candidates go on.",
     )
     converged_loss: float = Field(
         0.02, ge=0, description="Loss on its notes, in nats a token, at which a candidate's training ends. 0: never."
     )
-    rehearsal_notes_per_step: int = Field(18, description="Notes of earlier facts in each step.")
-    anchor_prompts_per_step: int = Field(5, description="Unrelated prompts in each step, held to the base's answers.")
+    rehearsal_notes_per_step: int = Field(9, description="Notes of earlier facts in each step.")
+    anchor_prompts_per_step: int = Field(3, description="Unrelated prompts in each step, held to the base's answers.")
     personal_anchors_per_step: int = Field(
-        4, description="Questions about the user that were never told in each step, held to the base's answers."
+        2, description="Questions about the user that were never told in each step, held to the base's answers."
     )
     anchor_weight: float = Field(1.5, description="Weight of the KL term to the base on anchor prompts.")
     consolidate_after_runs: int = Field(

@@ -17,7 +17,7 @@ from worker.study import Study, study
 from worker.supersession import superseded_by
 
 # Many facts at once bear larger steps: of thirty, a rate of 2e-3 recalled more than 1e-3 did.
-RELEARNING_RATES = (4 / 3, 1.0, 2 / 3)
+RELEARNING_RATES = (2.0, 1.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Strategy:
 STRATEGIES = (
     Strategy("self-qa", ("qa", "cloze")),
     Strategy("rewrite", ("qa", "cloze", "rewrite")),
-    Strategy("implications", ("qa", "cloze", "implications"), learning_rate_factor=2 / 3),
+    Strategy("implications", ("qa", "cloze", "implications"), learning_rate_factor=0.75),
 )
 
 

@@ -15,7 +15,7 @@ from worker.training.stacked_lora import Weights
 from worker.training.steps import CandidateRows, Progress, TrainingPlan
 from worker.training.stopping import StopPolicy
 
-NOTES_PER_STEP = 6
+NOTES_PER_STEP = 3
 MOST_NOTES_PER_STEP = 16
 EPOCHS = 3
 AGAIN = 1.5
@@ -42,7 +42,9 @@ def teach(
     ]
     most = max(len(one.notes) for one in candidates)
     again = any(fact.attempts for fact in lesson.new)
-    plan = training_plan(settings, num_notes=most, again=again, seed=lesson.attempt)
+    # Candidates that relearn have all their notes in common, and differ by their rates alone.
+    shared = 0.0 if lesson.relearns else settings.shared_steps
+    plan = training_plan(settings, num_notes=most, again=again, seed=lesson.attempt, shared=shared)
     anchors = learner.anchors(lesson.told | material.asked_words)
     kept = [note for note in lesson.rehearsal if note.fact_id not in material.superseded]
     compared = material.probes or lesson.earlier[:MOST_COMPARED_PROBES]
@@ -57,12 +59,17 @@ def teach(
     )
 
 
-def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int) -> TrainingPlan:
-    """How long to train on so many notes: some passes over them, longer where it failed before."""
+def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int, shared: float = 0.0) -> TrainingPlan:
+    """How long to train on so many notes: some passes over them, longer where it failed before.
+
+    `shared`: the share of the steps that the candidates do as one.
+    """
     per_step = min(max(NOTES_PER_STEP, num_notes // 5), MOST_NOTES_PER_STEP)
     steps = max(settings.training_steps, math.ceil(EPOCHS * num_notes / per_step))
+    steps = round(AGAIN * steps) if again else steps
     return TrainingPlan(
-        steps=round(AGAIN * steps) if again else steps,
+        steps=steps,
+        shared_steps=round(shared * steps),
         notes_per_step=per_step,
         rehearsal_per_step=settings.rehearsal_notes_per_step,
         anchor_weight=settings.anchor_weight,

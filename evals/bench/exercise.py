@@ -13,7 +13,7 @@ from worker.self_edits import STRATEGIES, Note, Strategy, choose_probes, notes_o
 from worker.study import Study
 from worker.teaching import anchor_groups, training_plan
 from worker.training.rows import ChatRows, Row
-from worker.training.steps import CandidateRows, Deck, TrainingPlan
+from worker.training.steps import CandidateRows, Deck, SharedDecks, TrainingPlan
 
 # The pipeline trains the first three; the issue asks for five, so two more of the same kind.
 FIVE_STRATEGIES = (
@@ -68,7 +68,7 @@ def exercise_of(
     )
     replies = right_replies(probes, [note for notes in drafts for note in notes])
     most = max(len(candidate.notes) for candidate in candidates)
-    plan = training_plan(settings, num_notes=most, again=False, seed=0)
+    plan = training_plan(settings, num_notes=most, again=False, seed=0, shared=settings.shared_steps)
     rehearsal = [note for fact in ledger for note in notes_of(fact, _WINNER, probes=choose_probes(fact))]
     return Exercise(
         plan=plan,
@@ -90,18 +90,12 @@ def exercise_of(
 
 
 def draw_steps(exercise: Exercise) -> list[list[StepRows]]:
-    """The rows that `Trainer.train` draws for this exercise, [step][candidate] (a test compares them)."""
+    """The rows that `Trainer.train` draws for candidates apart, [step][candidate] (a test compares them)."""
     plan, rng = exercise.plan, random.Random(exercise.plan.seed)
     decks = [Deck(candidate.notes, rng) for candidate in exercise.candidates]
-    rehearsal = Deck(exercise.rehearsal, rng)
-    anchors = [(Deck(rows, rng), count) for rows, count in exercise.anchors]
-    steps = []
-    for _ in range(plan.steps):
-        rehearsed = rehearsal.draw(plan.rehearsal_per_step)
-        anchored = tuple(row for deck, count in anchors for row in deck.draw(count))
-        drawn = [deck.draw(plan.notes_per_step) for deck in decks]
-        steps.append([StepRows((*own, *rehearsed), anchored) for own in drawn])
-    return steps
+    shared = SharedDecks(exercise.rehearsal, exercise.anchors, plan, rng)
+    drawn = [shared.beside(decks) for _ in range(plan.steps)]
+    return [[StepRows((*own, *step.rehearsed), tuple(step.anchored)) for own in step.own] for step in drawn]
 
 
 def _rows(notes: Sequence[Note], rows: ChatRows) -> list[Row]:

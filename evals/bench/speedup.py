@@ -91,8 +91,8 @@ def five_candidates(bench: Workbench) -> Exercise:
     """One fact beside a ledger of ten, with the pipeline's settings but for candidates (five) and steps (few)."""
     new, *ledger = studied_facts()[: 1 + LEDGER_FACTS]
     exercise = exercise_of(bench.learner, bench.settings, new, ledger, strategies=FIVE_STRATEGIES)
-    # To the end, as PEFT trains them: what the trainer saves by stopping some is no part of the ratio.
-    return replace(exercise, plan=replace(exercise.plan, steps=1 + bench.timed_steps, stop=None))
+    # Apart and to the end, as PEFT trains them: what sharing steps or stopping some saves is no part of the ratio.
+    return replace(exercise, plan=replace(exercise.plan, steps=1 + bench.timed_steps, shared_steps=0, stop=None))
 
 
 def train_together(bench: Workbench, exercise: Exercise, initial: Weights) -> Trail:

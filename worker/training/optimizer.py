@@ -39,6 +39,13 @@ class StackedAdamW:
             parameter.sub_(size_C11 * mean / denominator)
             parameter.grad = None
 
+    def go_on_from(self, one: "StackedAdamW") -> None:
+        """Take over the steps and moments of a single candidate's optimizer, for each of these."""
+        count = self.parameters[0].shape[0]
+        self.means = [mean.repeat(count, 1, 1) for mean in one.means]
+        self.squares = [square.repeat(count, 1, 1) for square in one.squares]
+        self.steps = one.steps
+
     def keep(self, parameters: Sequence[torch.Tensor], candidates: Sequence[int]) -> None:
         """Go on with these of the candidates, whose weights are now `parameters`, in the same order of tensors."""
         self.parameters = list(parameters)

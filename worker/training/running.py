@@ -38,6 +38,13 @@ class RunningCandidates:
         device = next(iter(initial.values())).device
         self._rates_C = torch.tensor([candidate.learning_rate for candidate in candidates], device=device)
 
+    def apart(self, candidates: Sequence[CandidateRows]) -> "RunningCandidates":
+        """The candidates for which this one stood, each going on from its weights and moments."""
+        others = RunningCandidates(self.lora, self._at([0]), candidates, self.plan)
+        others.parts = self.parts
+        others._optimizer.go_on_from(self._optimizer)
+        return others
+
     def advance(self, step: int) -> None:
         rates_C = self._rates_C[self.running] * schedule(step, self.plan)
         self._optimizer.step(rates_C, max_norm=self.plan.max_norm)

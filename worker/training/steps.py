@@ -16,9 +16,14 @@ NOTE, ANCHOR, REHEARSED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What the candidates have in common. `stop`: when a candidate stops early; None trains all to the end."""
+    """What the candidates have in common.
+
+    `shared_steps`: the first of the `steps`, which the candidates do as one, on the notes that all of them have.
+    `stop`: when a candidate stops early; None trains all to the end.
+    """
 
     steps: int
+    shared_steps: int = 0
     notes_per_step: int = 16
     rehearsal_per_step: int = 8
     anchor_weight: float = 1.0
@@ -36,6 +41,14 @@ class CandidateRows:
     learning_rate: float
 
 
+def in_common(candidates: Sequence[CandidateRows]) -> CandidateRows:
+    """What candidates can train on as one: the notes that all have, at the highest of their rates."""
+    first, *others = candidates
+    shared = set(first.notes).intersection(*(other.notes for other in others))
+    rate = max(candidate.learning_rate for candidate in candidates)
+    return CandidateRows([row for row in first.notes if row in shared], rate)
+
+
 @dataclass(slots=True)
 class Progress:
     """Losses of a step, by candidate: mean nats a token on all notes and on its own, and KL to the base.
@@ -49,6 +62,10 @@ class Progress:
     own_loss: list[float] = field(default_factory=list)
     anchor_kl: list[float] = field(default_factory=list)
     stopped: dict[int, Stop] = field(default_factory=dict)
+
+    def for_each(self, count: int) -> "Progress":
+        """What one candidate reports that stands for `count`."""
+        return Progress(self.step, self.steps, self.note_loss * count, self.own_loss * count, self.anchor_kl * count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,27 @@ class Deck(Generic[Drawn]):
                 self.left = self.rng.sample(self.all, len(self.all))
             drawn.append(self.left.pop())
         return drawn
+
+
+class SharedDecks:
+    """What all candidates get: each step's draw of rehearsal, and of each group of anchors."""
+
+    def __init__(
+        self,
+        rehearsal: Sequence[Row],
+        anchors: Sequence[tuple[Sequence[Row], int]],
+        plan: TrainingPlan,
+        rng: random.Random,
+    ) -> None:
+        self.plan = plan
+        self.rehearsal = Deck(rehearsal, rng)
+        self.anchors = [(Deck(rows, rng), count) for rows, count in anchors]
+
+    def beside(self, decks: Sequence[Deck[Row]]) -> StepRows:
+        """A step's rows: the next shared ones, beside some of each candidate's own notes."""
+        rehearsed = self.rehearsal.draw(self.plan.rehearsal_per_step)
+        anchored = [row for deck, count in self.anchors for row in deck.draw(count)]
+        return StepRows([deck.draw(self.plan.notes_per_step) for deck in decks], rehearsed, anchored)
 
 
 def schedule(step: int, plan: TrainingPlan) -> float:

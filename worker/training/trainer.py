@@ -4,6 +4,9 @@ Loss of a candidate: cross-entropy on the answers of its notes and of rehearsed 
 KL(base || candidate) on anchor prompts, token by token. The layers below `first_layer` are not
 trained: their activations are computed once a row and kept. Above them, all candidates' rows run in
 one batch over the frozen weights. A candidate that has converged, or is hopeless, stops early.
+
+Candidates that have notes in common may train as one on these for a while, and go on apart from there:
+each of those steps costs what one candidate's costs.
 """
 
 import random
@@ -18,7 +21,17 @@ from worker.training.packing import Packed, pack
 from worker.training.rows import ChatRows, Row
 from worker.training.running import LossSums, RunningCandidates
 from worker.training.stacked_lora import StackedLora, Weights
-from worker.training.steps import ANCHOR, NOTE, CandidateRows, Deck, Progress, StepRows, TrainingPlan
+from worker.training.steps import (
+    ANCHOR,
+    NOTE,
+    CandidateRows,
+    Deck,
+    Progress,
+    SharedDecks,
+    StepRows,
+    TrainingPlan,
+    in_common,
+)
 from worker.training.stopping import compared
 from worker.training.vocabulary import cross_entropy, kl_to_base
 
@@ -59,22 +72,25 @@ class Trainer:
         """
         rng = random.Random(plan.seed)
         decks = [Deck(candidate.notes, rng) for candidate in candidates]
-        rehearsal_deck = Deck(rehearsal, rng)
-        anchor_decks = [(Deck(rows, rng), count) for rows, count in anchors]
+        shared = SharedDecks(rehearsal, anchors, plan, rng)
         all_anchors = [row for rows, _ in anchors for row in rows]
         self._keep(initial, [*(row for c in candidates for row in c.notes), *rehearsal, *held_out], all_anchors)
-        candidates_run = RunningCandidates(self.lora, initial, candidates, plan)
-        for step in range(plan.steps):
-            rehearsed = rehearsal_deck.draw(plan.rehearsal_per_step)
-            anchored = [row for deck, count in anchor_decks for row in deck.draw(count)]
-            drawn = StepRows([deck.draw(plan.notes_per_step) for deck in decks], rehearsed, anchored)
-            progress = self._step(candidates_run, drawn, step)
+        as_one = in_common(candidates)
+        shared_steps = plan.shared_steps if as_one.notes else 0
+        running = RunningCandidates(self.lora, initial, [as_one] if shared_steps else candidates, plan)
+        if shared_steps:
+            deck = Deck(as_one.notes, rng)
+            for step in range(shared_steps):
+                on_step(self._step(running, shared.beside([deck]), step).for_each(len(candidates)))
+            running = running.apart(candidates)
+        for step in range(shared_steps, plan.steps):
+            progress = self._step(running, shared.beside(decks), step)
             if plan.stop:
-                self._stop(candidates_run, progress, held_out)
+                self._stop(running, progress, held_out)
             on_step(progress)
-            if not candidates_run.running:
+            if not running.running:
                 break
-        return candidates_run.all_weights()
+        return running.all_weights()
 
     def _step(self, running: RunningCandidates, drawn: StepRows, step: int) -> Progress:
         """One optimizer step. Out of memory, it is done in twice as many parts, and so are all later ones."""
@@ -111,7 +127,8 @@ class Trainer:
         plan, policy = running.plan, running.plan.stop
         assert policy is not None
         running.stop({c: stop for c in running.running if (stop := running.ended(c, policy))})
-        compare = progress.step == max(plan.warmup_steps, round(policy.compared_at * plan.steps))
+        compare_at = plan.shared_steps + max(1, round(policy.compared_at * (plan.steps - plan.shared_steps)))
+        compare = progress.step == max(plan.warmup_steps, compare_at)
         if compare and progress.step < plan.steps and held_out and len(running.running) > 1:
             likelihoods = [sum(own) / len(own) for own in self.likelihoods(running.weights, held_out)]
             moved = [progress.anchor_kl[c] if progress.anchor_kl else 0.0 for c in running.running]

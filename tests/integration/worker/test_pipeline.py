@@ -95,7 +95,7 @@ def test_candidates_are_stored_with_notes_settings_report_and_decision(flow: Flo
 
 @SQLITE
 def test_candidate_that_is_stopped_halfway_is_not_examined_and_says_why(flow: Flow) -> None:
-    longer = flow.settings.model_copy(update={"training_steps": 4, "candidates_compared_at": 0.5})
+    longer = flow.settings.model_copy(update={"training_steps": 8, "candidates_compared_at": 0.5})
     flow.worker = replace(flow.worker, pipeline=replace(flow.pipeline, settings=longer))
     flow.state(CAT)
     run = flow.learn()

@@ -129,6 +129,34 @@ def test_candidates_trained_together_equal_each_trained_alone(
             torch.testing.assert_close(together[name][index], weight[0], rtol=1e-4, atol=1e-6)
 
 
+def test_candidates_with_notes_in_common_first_train_as_one_on_these(
+    trainer: Trainer, notes: list[Row], other_notes: list[Row], anchors: list[Row]
+) -> None:
+    initial, seen = _initial(trainer.lora), list[Progress]()
+    candidates = [CandidateRows(notes, RATE), CandidateRows([*notes, *other_notes], RATE)]
+
+    def train(first: Sequence[CandidateRows], plan: TrainingPlan) -> Weights:
+        return trainer.train(initial, first, plan=plan, anchors=_all(*anchors), on_step=seen.append)
+
+    shared = train(candidates, replace(PLAN, shared_steps=3))
+    assert [(len(step.own_loss), step.step) for step in seen] == [(2, number) for number in range(1, 6)]
+    assert [step.own_loss[0] == step.own_loss[1] for step in seen] == [True] * 3 + [False] * 2
+    # The one whose notes are all shared ends as it does alone: moments and schedule go on where they were.
+    alone = train(candidates[:1], PLAN)
+    for name, weight in alone.items():
+        torch.testing.assert_close(shared[name][0], weight[0], rtol=1e-4, atol=1e-6)
+        assert not torch.allclose(shared[name][1], weight[0], atol=1e-4)
+
+
+def test_candidates_without_a_note_in_common_never_train_as_one(
+    trainer: Trainer, notes: list[Row], other_notes: list[Row]
+) -> None:
+    initial = _initial(trainer.lora)
+    candidates = [CandidateRows(notes, RATE), CandidateRows(other_notes, RATE)]
+    plain, shared = (trainer.train(initial, candidates, plan=plan) for plan in (PLAN, replace(PLAN, shared_steps=3)))
+    assert all(torch.equal(shared[name], weight) for name, weight in plain.items())
+
+
 def test_same_seed_trains_the_same_weights_and_another_seed_others(
     trainer: Trainer, notes: list[Row], other_notes: list[Row], anchors: list[Row]
 ) -> None:

@@ -15,7 +15,7 @@ def test_every_note_is_seen_some_times(settings: Settings, num_notes: int) -> No
 
 def test_three_facts_take_less_than_three_times_as_long_as_one(settings: Settings) -> None:
     one, three = (training_plan(settings, num_notes=count, again=False, seed=1).steps for count in (20, 60))
-    assert one < three < 3 * one
+    assert one <= three < 3 * one
 
 
 def test_fact_that_failed_before_is_trained_longer_and_with_other_draws(settings: Settings) -> None:

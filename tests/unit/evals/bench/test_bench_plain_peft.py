@@ -40,7 +40,7 @@ def test_losses_of_both_are_the_same_at_every_step(bench: Workbench, tmp_path: P
     new, *ledger = studied_facts()[:4]
     exercise = exercise_of(learner, bench.settings, new, ledger, strategies=STRATEGIES[:1])
     faster = replace(exercise.candidates[0], learning_rate=1e-2)
-    exercise = replace(exercise, candidates=(faster,), plan=replace(exercise.plan, steps=4))
+    exercise = replace(exercise, candidates=(faster,), plan=replace(exercise.plan, steps=4, shared_steps=0))
     initial = trained_looking(learner.lora, seed=1, strength=0.02)
     learner.lora.save(initial, 0, tmp_path)
     ours = train_together(bench, exercise, initial)
