@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -17,10 +18,11 @@ from engram.settings import Settings
 from engram.vllm_client import EngineClient, open_engines
 from worker import recovery
 from worker.author.client import EngineAuthor, open_author
-from worker.opening import open_base
+from worker.opening import OpenedBase, open_base
 from worker.pipeline import Pipeline
 from worker.priority import stand_back
 from worker.service import Worker
+from worker.torch_thread import TorchThread
 
 log = structlog.get_logger()
 
@@ -65,11 +67,17 @@ def wait_for_engines(engines: Sequence[EngineClient], stop: threading.Event) -> 
 def open_worker(settings: Settings, engines: Sequence[EngineClient]) -> Worker:
     """Load the base, warm the caches, load the author adapter into the engines."""
     database = Database(settings.resolved_database_url)
+    torch = TorchThread()
+    base = torch.run(partial(_open_warm, settings))
+    author = open_author(engines, fits=base.author_fits)
+    pipeline = Pipeline(database, settings, engines, torch.run(base.author), base.learner)
+    return Worker(database, settings, open_doorbell(settings), author, pipeline, engines, torch)
+
+
+def _open_warm(settings: Settings) -> OpenedBase:
     base = open_base(settings)
     base.learner.warm_up(lambda done, total: log.info("worker.warming", answered=done, of=total))
-    author = open_author(engines, fits=base.author_fits)
-    pipeline = Pipeline(database, settings, engines, base.author(), base.learner)
-    return Worker(database, settings, open_doorbell(settings), author, pipeline, engines)
+    return base
 
 
 def serve(worker: Worker, stop: threading.Event) -> None:

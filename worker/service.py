@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -22,6 +23,7 @@ from worker import recovery
 from worker.author.client import EngineAuthor
 from worker.extraction import Quote, extract
 from worker.pipeline import Pipeline
+from worker.torch_thread import TorchThread
 
 log = structlog.get_logger()
 
@@ -34,6 +36,7 @@ class Worker:
     author: EngineAuthor
     pipeline: Pipeline
     engines: Sequence[EngineClient]
+    torch: TorchThread = field(default_factory=TorchThread)
     learning: threading.Lock = field(default_factory=threading.Lock)
 
     def extract(self, message_id: str) -> None:
@@ -65,7 +68,7 @@ class Worker:
             if self.settings.learn_automatically:
                 time.sleep(self.settings.learn_delay_s)
             while run_id := self._claim_next(space_id):
-                self.pipeline.run(run_id)
+                self.torch.run(partial(self.pipeline.run, run_id))
                 recovery.remove_withdrawn_files(self.database)
         finally:
             self.learning.release()

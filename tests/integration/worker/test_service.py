@@ -204,7 +204,7 @@ def test_one_thread_learns_at_a_time_and_the_other_goes_away(flow: Flow, monkeyp
     go_on.set()
     first.join(timeout=60)
     assert not first.is_alive()
-    assert entered == [first.ident] * 2
+    assert entered == entered[:1] * 2, "all training is in one thread"
     assert {fact.status for fact in flow.facts(*FactStatus)} == {FactStatus.LIVE}
 
 
