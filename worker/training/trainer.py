@@ -76,7 +76,7 @@ class Trainer:
         all_anchors = [row for rows, _ in anchors for row in rows]
         self._keep(initial, [*(row for c in candidates for row in c.notes), *rehearsal, *held_out], all_anchors)
         as_one = in_common(candidates)
-        shared_steps = plan.shared_steps if as_one.notes else 0
+        shared_steps = min(plan.shared_steps, plan.steps) if as_one.notes else 0
         running = RunningCandidates(self.lora, initial, [as_one] if shared_steps else candidates, plan)
         if shared_steps:
             deck = Deck(as_one.notes, rng)
