@@ -16,12 +16,20 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file
 
 from engram.errors import AdapterRejected
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
-_FILES = (CONFIG, WEIGHTS)
+# What the version was taught to answer (`scope/`). Versions published without one have none.
+SCOPE = "scope.safetensors"
+_NEEDED = (CONFIG, WEIGHTS)
+
+
+def files_of(folder: Path) -> list[str]:
+    """The names of an adapter's files, in the order in which they count for its digest."""
+    return [*_NEEDED, *([SCOPE] if (folder / SCOPE).exists() else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class BaseShape:
 def digest_folder(folder: Path) -> str:
     """SHA-256 over the adapter's files, names included."""
     digest = hashlib.sha256()
-    for name in _FILES:
+    for name in files_of(folder):
         digest.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
     return digest.hexdigest()
 
@@ -44,9 +52,9 @@ def verify(folder: Path, *, shape: BaseShape, digest: str | None = None) -> str:
     """Check an adapter folder against the base and return its digest.
 
     Raises AdapterRejected for a missing or truncated file, a wrong digest, rank or shape, an
-    unknown module, or a number that is not finite.
+    unknown module, a scope that cannot be used, or a number that is not finite.
     """
-    for name in _FILES:
+    for name in _NEEDED:
         if not (folder / name).is_file():
             raise AdapterRejected(f"{name} is missing")
     found = digest_folder(folder)
@@ -54,6 +62,8 @@ def verify(folder: Path, *, shape: BaseShape, digest: str | None = None) -> str:
         raise AdapterRejected(f"digest is {found[:12]}, expected {digest[:12]}: the files were changed")
     rank = _check_config(folder / CONFIG, shape)
     _check_weights(folder / WEIGHTS, shape, rank)
+    if (folder / SCOPE).exists():
+        _check_scope(folder / SCOPE)
     return found
 
 
@@ -104,6 +114,17 @@ def _check_weights(path: Path, shape: BaseShape, rank: int) -> None:
         raise AdapterRejected(f"{WEIGHTS} cannot be read: {error}") from error
     if not halves or any(found != {"A", "B"} for found in halves.values()):
         raise AdapterRejected("a module lacks its lora_A or lora_B")
+
+
+def _check_scope(path: Path) -> None:
+    try:
+        told, others = (tensor for _, tensor in sorted(load_file(path).items(), reverse=True))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AdapterRejected(f"{SCOPE} cannot be read: {error}") from error
+    if told.ndim != 2 or others.ndim != 2 or told.shape[1] != others.shape[1]:
+        raise AdapterRejected(f"{SCOPE} does not hold vectors of one width")
+    if not (np.isfinite(told).all() and np.isfinite(others).all()):
+        raise AdapterRejected(f"{SCOPE} holds NaN or infinite numbers")
 
 
 def _tensor(path: Path, weights: Any, key: str) -> Any:

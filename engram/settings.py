@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     seed: int = Field(0, description="Seed of a run's sampling, shuffling and initial weights.")
     trainer_threads: int = Field(0, description="Threads of the trainer. 0: all cores.")
 
+    # Scope
+    scope_min_margin: float = Field(
+        0.14,
+        description="A message is answered by the memory if it is nearer to what was taught by so much. -2: always.",
+    )
+
     # Gate
     gate_min_reliability: float = Field(0.6, description="Least share of new facts' probes answered right.")
     gate_min_gain: float = Field(0.3, description="Least gain over the live version on new facts' probes.")

@@ -14,6 +14,7 @@ from server.adapters import endpoints as adapters
 from server.auth import check_address
 from server.body_limit import BodyLimit
 from server.chat import endpoints as chat
+from server.chat.scoping import Scoping
 from server.engines import EnginePool, open_pool
 from server.error_handlers import add_error_handlers
 from server.facts import endpoints as facts
@@ -46,7 +47,8 @@ def create_app(
         bell = doorbell or open_doorbell(settings)
         pool = open_pool(settings, transport=transport)
         metrics.watch(opened, pool)
-        app.state.engram = AppState(settings, opened, bell, pool, metrics)
+        scoping = Scoping(min_margin=settings.scope_min_margin)
+        app.state.engram = AppState(settings, opened, bell, pool, metrics, scoping)
         async with _reconciling(settings, opened, pool):
             yield
         await pool.aclose()

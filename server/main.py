@@ -8,6 +8,7 @@ from engram import logs
 from engram.settings import Settings
 from server.app import create_app
 from server.auth import UnsafeAddress
+from server.chat.scoping import load_encoder_aside
 
 
 def main() -> None:
@@ -17,6 +18,7 @@ def main() -> None:
         app = create_app(settings)
     except UnsafeAddress as error:
         sys.exit(f"engram: {error}")
+    load_encoder_aside()
     uvicorn.run(
         app,
         host=settings.host,

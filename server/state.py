@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from engram.db import Database
 from engram.queue import Doorbell
 from engram.settings import Settings
+from server.chat.scoping import Scoping
 from server.engines import EnginePool
 from server.ops.metrics import Metrics
 
@@ -16,3 +17,4 @@ class AppState:
     doorbell: Doorbell
     pool: EnginePool
     metrics: Metrics
+    scoping: Scoping

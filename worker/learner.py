@@ -10,6 +10,8 @@ import structlog
 from engram.artifacts import BaseShape
 from engram.grading import is_right
 from engram.settings import Settings
+from scope.decision import Scope
+from scope.encoder import SentenceEncoder
 from worker.encoder.reading import read_encoder
 from worker.training.anchors import AnchorPrompts, AnswerCache, Control, is_told, load_prompts
 from worker.training.base import ResidentBase, load_base
@@ -37,7 +39,10 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Learner:
-    """One per process. Not safe for two threads at once: a run holds it for its whole length."""
+    """One per process. Not safe for two threads at once: a run holds it for its whole length.
+
+    `sentences` is what scopes are made and read with; without it every version answers everything.
+    """
 
     base: ResidentBase
     lora: StackedLora
@@ -46,6 +51,8 @@ class Learner:
     prompts: AnchorPrompts
     cache: AnswerCache
     max_rank: int
+    sentences: SentenceEncoder | None = None
+    scope_min_margin: float = 0.0
 
     @property
     def shape(self) -> BaseShape:
@@ -73,12 +80,32 @@ class Learner:
         """The base's answer to a prompt it was warmed up with."""
         return self._text(self.cache.answers[question])
 
+    def base_answers(self, questions: Sequence[str]) -> list[str]:
+        """The base's answers to any questions; those that it was not warmed up with it is asked now."""
+        unknown = self.cache.missing(questions)
+        said = dict(zip(unknown, self.answer(unknown, None)[0], strict=True)) if unknown else {}
+        return [said[question] if question in said else self.base_answer(question) for question in questions]
+
+    def scope(self, questions: Sequence[str], told: frozenset[str]) -> Scope | None:
+        """The scope of a version that was taught `questions`, where the ledger may be asked about `told`."""
+        if self.sentences is None:
+            return None
+        others = [prompt for prompt in self.prompts.train if not self._may_be_told(prompt, told)]
+        return Scope(self.sentences.encode(list(dict.fromkeys(questions))), self.sentences.encode(others))
+
+    def covered(self, questions: Sequence[str], scope: Scope | None) -> list[bool]:
+        """Which questions a version of this scope answers itself, as the server decides it."""
+        if self.sentences is None or scope is None:
+            return [True] * len(questions)
+        return scope.covers(self.sentences.encode(questions), min_margin=self.scope_min_margin)
+
     def anchors(self, told: frozenset[str]) -> Anchors:
         """Training anchors; personal questions that the ledger may answer are left out."""
         personal = self.prompts.personal
+        left = [prompt for prompt in self.prompts.train if not self._may_be_told(prompt, told)]
         return Anchors(
-            general=[self._anchor(prompt) for prompt in self.prompts.train if prompt not in personal],
-            personal=[self._anchor(p) for p in self.prompts.train if p in personal and not is_told(p, told)],
+            general=[self._anchor(prompt) for prompt in left if prompt not in personal],
+            personal=[self._anchor(prompt) for prompt in left if prompt in personal],
         )
 
     def held_out_anchors(self) -> list[Row]:
@@ -97,6 +124,9 @@ class Learner:
 
     def never_told(self, told: frozenset[str]) -> list[str]:
         return [question for question in self.prompts.never_told if not is_told(question, told)]
+
+    def _may_be_told(self, prompt: str, told: frozenset[str]) -> bool:
+        return prompt in self.prompts.personal and is_told(prompt, told)
 
     def _generate(self, prompts: Sequence[str], weights: Weights | None, *, max_tokens: int) -> list[list[list[int]]]:
         ids = [self.rows.prompt(prompt) for prompt in prompts]
@@ -120,7 +150,9 @@ def _both_ways(control: Control) -> tuple[str, str]:
     return control.question, f"{control.question} Answer in one sentence."
 
 
-def open_learner(base_path: Path, settings: Settings, *, encoder: Path | None = None) -> Learner:
+def open_learner(
+    base_path: Path, settings: Settings, *, encoder: Path | None = None, sentences: SentenceEncoder | None = None
+) -> Learner:
     """Load the base and wrap its layers. `encoder`: the folder of a question encoder trained for this base."""
     base = load_base(base_path, settings)
     first_layer = round(settings.first_trained_layer * base.num_layers)
@@ -131,4 +163,14 @@ def open_learner(base_path: Path, settings: Settings, *, encoder: Path | None = 
     # Beside the model, whose answers they are: homes that share the one share the other.
     base_name = f"{Path(base_path).resolve()}:{base.dtype}"
     cache = AnswerCache(settings.models_dir, base_path=base_name, max_tokens=BASE_ANSWER_TOKENS)
-    return Learner(base, lora, rows, Trainer(base, lora, rows), load_prompts(), cache, settings.lora_rank)
+    return Learner(
+        base,
+        lora,
+        rows,
+        Trainer(base, lora, rows),
+        load_prompts(),
+        cache,
+        settings.lora_rank,
+        sentences=sentences,
+        scope_min_margin=settings.scope_min_margin,
+    )

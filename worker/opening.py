@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engram.settings import Settings
+from scope.encoder import open_encoder
 from worker.author.resident import ResidentAuthor, open_resident_author
 from worker.base_model import EMBEDDED_NAME, prepare
 from worker.encoder import ADAPTER_DIR as ENCODER_DIR
@@ -30,4 +31,4 @@ def open_base(settings: Settings) -> OpenedBase:
     """Prepare the base's folder and load it. Raises EngramError where there is no such model."""
     path = prepare(settings)
     encoder = ENCODER_DIR if path.name == EMBEDDED_NAME else None
-    return OpenedBase(path, open_learner(path, settings, encoder=encoder))
+    return OpenedBase(path, open_learner(path, settings, encoder=encoder, sentences=open_encoder()))

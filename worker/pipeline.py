@@ -20,6 +20,7 @@ from engram.repositories import AdapterRepository, RunRepository
 from engram.repositories.runs import GAVE_WAY
 from engram.settings import Settings
 from engram.vllm_client import EngineClient
+from scope.decision import Scope
 from worker import outcomes, proof, publishing, recovery
 from worker.author.client import Author
 from worker.curriculum import Lesson, plan_lesson
@@ -28,6 +29,7 @@ from worker.material import Material, prepare_material
 from worker.probing import Asked, Examination, Examined, examine, unknown_to
 from worker.progress import Progress
 from worker.self_edits import right_replies
+from worker.served import Served, read_served, save_served
 from worker.teaching import teach
 from worker.training.stacked_lora import Weights, select
 from worker.training.steps import Progress as TrainingProgress
@@ -86,11 +88,12 @@ class Pipeline:
         with progress.stage("training"):
             trained, stops = self._train(lesson, material, initial, progress)
         survivors = finalists(len(material.candidates), stops)
-        # What is consolidated must be better than the live version, though it began at the base.
-        compared = self._live(lesson) if lesson.consolidates else initial
         with progress.stage("probing"):
             examination = self._examination(lesson, material)
-            asked = examine(self.learner, compared, select(trained, survivors), examination)
+            scope = self._scope(lesson, material)
+            # What is consolidated must be better than the live version, though it began at the base.
+            before = Served(initial) if lesson.starts_from_base and not lesson.consolidates else self._live(lesson)
+            asked = examine(self.learner, before, Served(select(trained, survivors), scope), examination)
             examined = dict(zip(survivors, asked, strict=True))
         with progress.stage("gate"):
             decisions = self._decide(lesson, material, examined, stops, progress)
@@ -105,7 +108,7 @@ class Pipeline:
             return
         outcomes.decided(self.database, run_id, decisions[best], index=best, reason="passed the gate")
         with progress.stage("publishing"):
-            self._publish(lesson, material, trained, best=best, won=examined[best], progress=progress)
+            self._publish(lesson, material, Served(trained, scope), best=best, won=examined[best], progress=progress)
 
     def _registered(self, run_id: str) -> AdapterVersion | None:
         with self.database.read() as session:
@@ -113,12 +116,20 @@ class Pipeline:
 
     def _initial(self, lesson: Lesson) -> Weights:
         """The live version's weights, or an untrained adapter, which answers nearly as the base does."""
-        return self.learner.lora.fresh(seed=self.settings.seed) if lesson.starts_from_base else self._live(lesson)
+        if lesson.starts_from_base:
+            return self.learner.lora.fresh(seed=self.settings.seed)
+        return self._live(lesson).weights
 
-    def _live(self, lesson: Lesson) -> Weights:
+    def _live(self, lesson: Lesson) -> Served:
         with self.database.read() as session:
             path = AdapterRepository(session).get(lesson.space_id, lesson.parent_version).path
-        return self.learner.lora.load(Path(path))
+        return read_served(self.learner, Path(path))
+
+    def _scope(self, lesson: Lesson, material: Material) -> Scope | None:
+        """One for all candidates: what any of them was asked, and what was rehearsed."""
+        rehearsed = [note.prompt for note in lesson.rehearsal if note.fact_id not in material.superseded]
+        questions = [*(note.prompt for note in material.notes), *rehearsed]
+        return self.learner.scope(questions, lesson.told | material.asked_words)
 
     def _train(
         self, lesson: Lesson, material: Material, initial: Weights, progress: Progress
@@ -198,7 +209,7 @@ class Pipeline:
         )
 
     def _publish(
-        self, lesson: Lesson, material: Material, trained: Weights, *, best: int, won: Examined, progress: Progress
+        self, lesson: Lesson, material: Material, trained: Served, *, best: int, won: Examined, progress: Progress
     ) -> None:
         learned = [fact for fact, share in won.report.fact_right.items() if share >= outcomes.LEARNED_SHARE]
         kept = [fact for fact in lesson.kept_ids if fact not in material.superseded]
@@ -210,7 +221,7 @@ class Pipeline:
             candidate=material.candidates[best],
             space_id=lesson.space_id,
             parent_version=lesson.parent_version,
-            save=lambda folder: self.learner.lora.save(trained, best, folder),
+            save=lambda folder: save_served(self.learner, trained, best, folder),
             fact_ids=[*learned, *kept],
         )
         progress.event("registered", version=adapter.version, digest=adapter.digest[:8])

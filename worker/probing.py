@@ -6,14 +6,16 @@ Answers are generated freely, never teacher-forced, and graded by containment of
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from engram.gate import NEW_FACT_KINDS, ProbeKind, ProbeReport, SliceScore
 from engram.grading import is_right, recalls
+from scope.decision import Scope
 from worker.learner import Learner
 from worker.self_edits import HeldOut
+from worker.served import Served, answer_as_served
 from worker.training.stacked_lora import Weights, stack
 
 
@@ -38,7 +40,7 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question as it was put, and whether the answer counts as right."""
+    """One question as it was put, and whether the answer counts as right. Out of scope the base gave it."""
 
     kind: str
     question: str
@@ -46,6 +48,7 @@ class Asked:
     answer: str
     right: bool
     fact_id: str | None = None
+    in_scope: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,16 @@ class Examined:
     asked: tuple[Asked, ...]
 
 
-def examine(learner: Learner, live: Weights, candidates: Weights, examination: Examination) -> list[Examined]:
-    """Ask all candidates the same questions, in one batch.
+def examine(learner: Learner, live: Served, candidates: Served, examination: Examination) -> list[Examined]:
+    """Ask all candidates the same questions, in one batch, as they would be served.
 
     The live version is asked about facts only. What must not change is measured against the base,
-    whose answers are known.
+    whose answers are known. Divergence and margin are of the weights alone, whatever their scope.
     """
     facts, others = _fact_questions(examination), _other_questions(learner, examination)
-    about_facts = learner.answer([item.question for item in facts], stack(live, candidates))
-    about_others = learner.answer([item.question for item in others], candidates)
+    facts, others = _in_scope(learner, facts, candidates.scope), _in_scope(learner, others, candidates.scope)
+    about_facts = answer_as_served(learner, [item.question for item in facts], live, candidates)
+    about_others = answer_as_served(learner, [item.question for item in others], candidates)
     before = [_grade(item, answer, learner, examination) for item, answer in zip(facts, about_facts[0], strict=True)]
     before += [_grade(item, learner.base_answer(item.question), learner, examination) for item in others]
     graded = [
@@ -74,9 +78,9 @@ def examine(learner: Learner, live: Weights, candidates: Weights, examination: E
         ]
         for known, other in zip(about_facts[1:], about_others, strict=True)
     ]
-    divergence = learner.trainer.kl(candidates, learner.held_out_anchors())
-    margins = _margins(learner, live, candidates, examination.replies)
-    finite = _finite(candidates)
+    divergence = learner.trainer.kl(candidates.weights, learner.held_out_anchors())
+    margins = _margins(learner, live.weights, candidates.weights, examination.replies)
+    finite = _finite(candidates.weights)
     return [
         Examined(_report(asked, before, kl=kl, margin=margin, finite=ok), tuple(asked))
         for asked, kl, margin, ok in zip(graded, divergence, margins, finite, strict=True)
@@ -125,12 +129,17 @@ def _other_questions(learner: Learner, examination: Examination) -> list[Asked]:
     ]
 
 
+def _in_scope(learner: Learner, items: Sequence[Asked], scope: Scope | None) -> list[Asked]:
+    covered = learner.covered([item.question for item in items], scope)
+    return [replace(item, in_scope=inside) for item, inside in zip(items, covered, strict=True)]
+
+
 def _grade(item: Asked, answer: str, learner: Learner, examination: Examination) -> Asked:
     if item.kind == ProbeKind.FALSE_RECALL:
         right = not recalls(answer, learner.base_answer(item.question), examination.known_answers)
     else:
         right = is_right(answer, item.answers)
-    return Asked(item.kind, item.question, item.answers, answer, right, item.fact_id)
+    return replace(item, answer=answer, right=right)
 
 
 def _report(asked: Sequence[Asked], live: Sequence[Asked], *, kl: float, margin: float, finite: bool) -> ProbeReport:

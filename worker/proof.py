@@ -9,14 +9,15 @@ from engram.grading import is_right
 from worker.learner import Learner
 from worker.probing import Asked
 from worker.self_edits import HeldOut
-from worker.training.stacked_lora import Weights
+from worker.served import Served, answer_as_served
 
 Recalled = Mapping[str, int]  # probes answered right, by fact id
 
 
-def recall(learner: Learner, probes: Sequence[HeldOut], weights: Weights | None) -> Recalled:
-    """Ask one candidate's weights, or the base with None, freely and greedily."""
-    answers = learner.answer([probe.question for probe in probes], weights)[0] if probes else []
+def recall(learner: Learner, probes: Sequence[HeldOut], version: Served | None) -> Recalled:
+    """Ask one version as it is served, or the base with None, freely and greedily."""
+    questions = [probe.question for probe in probes]
+    answers = answer_as_served(learner, questions, version)[0] if version else learner.base_answers(questions)
     right = zip(probes, answers, strict=True)
     return Counter(probe.fact_id for probe, answer in right if is_right(answer, probe.answers))
 

@@ -86,8 +86,8 @@ def load_everywhere(
 
 
 def check_served(engines: Sequence[EngineClient], lora_name: str, asked: Sequence[Asked], *, floor: float) -> None:
-    """Ask each replica what the trainer's model got right. Raises ServedAnswersDiffer below `floor`."""
-    right = [item for item in asked if item.right and item.answers][:12]
+    """Ask each replica what the trained weights got right. Raises ServedAnswersDiffer below `floor`."""
+    right = [item for item in asked if item.right and item.answers and item.in_scope][:12]
     for engine in engines:
         answers = at_once(
             lambda item, engine=engine: engine.chat(  # type: ignore[misc]

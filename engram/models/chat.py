@@ -21,7 +21,10 @@ class Conversation(Base):
 
 
 class Message(Base):
-    """`extraction` is null for what is never extracted, else pending, done or failed."""
+    """`extraction` is null for what is never extracted, else pending, done or failed.
+
+    `in_scope`: whether the adapter itself gave this answer, or the base for it; null where the base was asked.
+    """
 
     __tablename__ = "messages"
 
@@ -31,6 +34,7 @@ class Message(Base):
     role: Mapped[str]
     content: Mapped[str]
     adapter_version: Mapped[int | None]
+    in_scope: Mapped[bool | None]
     extraction: Mapped[str | None] = mapped_column(index=True)
     extraction_attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = created_at_column()

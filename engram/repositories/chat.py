@@ -35,6 +35,7 @@ class ChatRepository:
         role: str,
         content: str,
         adapter_version: int | None = None,
+        in_scope: bool | None = None,
         extract: bool = True,
     ) -> Message:
         """A user message is queued for extraction unless `extract` is off; no other role ever is."""
@@ -45,6 +46,7 @@ class ChatRepository:
             role=role,
             content=content,
             adapter_version=adapter_version,
+            in_scope=in_scope,
             extraction=ExtractionStatus.PENDING if extract and role == "user" else None,
         )
         self.session.add(message)

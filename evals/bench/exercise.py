@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from engram.settings import Settings
 from engram.similarity import content_words
+from scope.decision import Scope
 from worker.learner import Learner
 from worker.probing import Examination
 from worker.rehearsal import evenly
@@ -36,6 +37,7 @@ class Exercise:
     anchors: AnchorGroups
     held_out: tuple[Row, ...]
     examination: Examination
+    scope: Scope | None
 
     @property
     def rows_per_step(self) -> list[int]:
@@ -86,6 +88,7 @@ def exercise_of(
             replies=replies,
             seed=settings.seed,
         ),
+        scope=learner.scope([note.prompt for own in [*drafts, rehearsal] for note in own], told),
     )
 
 

@@ -14,6 +14,7 @@ from evals.bench.ledger import studied_facts
 from evals.bench.workbench import Workbench
 from worker.probing import examine
 from worker.self_edits import STRATEGIES
+from worker.served import Served
 from worker.study import Study
 from worker.training.stacked_lora import select
 from worker.training.stopping import Stop, finalists
@@ -67,7 +68,8 @@ def _learn(bench: Workbench, exercise: Exercise) -> float:
         on_step=lambda progress: stops.update(progress.stopped),
     )
     survivors = finalists(len(exercise.candidates), stops)
-    examine(learner, live, select(trained, survivors), exercise.examination)
+    candidates = Served(select(trained, survivors), exercise.scope)
+    examine(learner, Served(live), candidates, exercise.examination)
     return bench.now() - begun
 
 

@@ -16,9 +16,11 @@ from evals.gate.judge import Judge, open_judge
 from evals.gate.records import ExaminedLesson, Records
 from evals.gate.report import GOOD, Json, Result, report
 from evals.gate.verdict import Scores
+from scope.decision import Scope
 from worker.opening import open_base
 from worker.pipeline import gate_policy
 from worker.probing import Examination, Examined, examine
+from worker.served import Served
 
 FILES = "files"
 MOST_TRIES = 3  # ordinary candidates tried for each good one that is wanted
@@ -79,7 +81,8 @@ def examined(bench: Bench, judge: Judge, lesson: Lesson, built: Sequence[Built])
     """What examination, gate and file check say of the candidates of one lesson."""
     whole = [one for one in built if one.spoil_files is None]
     stacked = together(whole)
-    reports = examine(bench.learner, lesson.live, stacked, _examination(bench, lesson))
+    before, after = (Served(w, s) for w, s in zip((lesson.live, stacked), _scopes(bench, lesson), strict=True))
+    reports = examine(bench.learner, before, after, _examination(bench, lesson))
     scores = judge.judge(lesson.situation, lesson.live, stacked)
     decided = {id(one): pair for one, pair in zip(whole, zip(reports, scores, strict=True), strict=True)}
     return [_result(bench, lesson, one, decided.get(id(one))) for one in built]
@@ -136,6 +139,14 @@ def _examination(bench: Bench, lesson: Lesson) -> Examination:
         known_answers=situation.known_answers,
         seed=bench.settings.seed,
     )
+
+
+def _scopes(bench: Bench, lesson: Lesson) -> tuple[Scope | None, Scope | None]:
+    """The scope of the live version and that of its candidates, as `worker.pipeline` makes them."""
+    situation = lesson.situation
+    earlier = [note.prompt for note in situation.rehearsal]
+    new = [note.prompt for draft in situation.new.drafts for note in draft.notes]
+    return bench.learner.scope(earlier, situation.told), bench.learner.scope([*new, *earlier], situation.told)
 
 
 def _taught(lesson: Lesson) -> Json:

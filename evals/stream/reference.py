@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from engram.grading import is_right
 from evals.stream.datasets import Item
+from evals.stream.methods.protocol import Method
 from evals.stream.model import Setup, with_layers
 from evals.told_once import DATA, golds, read
 from worker.learner import BASE_ANSWER_TOKENS
 from worker.training.generation import generate
 from worker.training.rows import Row
-from worker.training.stacked_lora import Weights
 from worker.training.trainer import Trainer
 
 
@@ -58,9 +58,17 @@ class Reference:
         self._trainer = Trainer(learner.base, everywhere, learner.rows)
         self._rows = _base_rows(setup, questions.prompts)
 
-    def kl(self, weights: Weights | None) -> float:
-        """Mean KL(base || weights) a token on the base's own answers to the unrelated prompts, in nats."""
-        return self._trainer.kl(weights, self._rows)[0] if weights else 0.0
+    def kl(self, method: Method) -> float:
+        """Mean KL(base || method) a token on the base's own answers to the unrelated prompts, in nats.
+
+        Where the base itself answers it is 0.
+        """
+        weights = method.weights()
+        covered = [row for row, inside in zip(self._rows, method.covers(self.questions.prompts), strict=True) if inside]
+        if not weights or not covered:
+            return 0.0
+        share = sum(len(row.answer) for row in covered) / sum(len(row.answer) for row in self._rows)
+        return share * self._trainer.kl(weights, covered)[0]
 
 
 def known_controls(questions: Questions, base: BaseAnswers) -> list[int]:

@@ -88,5 +88,5 @@ def ask_besides(method: Method, items: Sequence[Item], reference: Reference) -> 
         controls=method.answer([Question(question) for question, _ in questions.controls]),
         never_told=method.answer([Question(question) for question in questions.never_told]),
         unrelated=method.answer(unrelated),
-        kl=reference.kl(method.weights()),
+        kl=reference.kl(method),
     )

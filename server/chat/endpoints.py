@@ -1,6 +1,7 @@
 """`/v1/chat/completions` and `/v1/models`, as OpenAI has them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -29,7 +30,7 @@ async def create_chat_completion(request: ChatRequest, caller: ChatCallerDep, st
     question = proxy.Question(
         request,
         turn.engine_model,
-        turn.adapter,
+        turn.answering,
         default_max_tokens=length,
         default_temperature=state.settings.default_temperature,
     )
@@ -61,7 +62,7 @@ def _begin(state: AppState, request: ChatRequest, caller: Caller) -> service.Tur
         turn = service.begin_turn(session, request, caller=caller, canary_share=state.settings.canary_share)
     for message_id in turn.to_extract:
         ring(state.doorbell.extract, message_id)
-    return turn
+    return replace(turn, in_scope=state.scoping.covers(turn.adapter, request.messages)) if turn.adapter else turn
 
 
 def _end(state: AppState, turn: service.Turn, text: str, heard: bool) -> None:

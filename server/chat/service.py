@@ -23,7 +23,10 @@ from server.chat.transcript import EMPTY, Said, beginnings, extend
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One request, settled: who answers it, and where it is kept. `adapter` is None for the base."""
+    """One request, settled: who answers it, and where it is kept.
+
+    `adapter` is None for the base. Out of the version's scope the base answers for it.
+    """
 
     model: str
     space: str
@@ -32,10 +35,16 @@ class Turn:
     conversation_id: str
     tail: str
     to_extract: tuple[str, ...] = field(default=())
+    in_scope: bool = True
+
+    @property
+    def answering(self) -> ServedAdapter | None:
+        """The adapter that the engine is asked for; None for the base."""
+        return self.adapter if self.in_scope else None
 
     @property
     def engine_model(self) -> str:
-        return self.adapter.lora_name if self.adapter else BASE_MODEL
+        return self.answering.lora_name if self.answering else BASE_MODEL
 
     @property
     def note(self) -> dict[str, object]:
@@ -44,7 +53,8 @@ class Turn:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"X-Engram-Space": self.space, "X-Engram-Adapter-Version": str(self.version)}
+        scope = {"X-Engram-Scope": "in" if self.in_scope else "out"} if self.adapter else {}
+        return {"X-Engram-Space": self.space, "X-Engram-Adapter-Version": str(self.version), **scope}
 
 
 def begin_turn(session: Session, request: ChatRequest, *, caller: Caller, canary_share: float) -> Turn:
@@ -77,7 +87,8 @@ def end_turn(session: Session, turn: Turn, *, text: str, heard: bool) -> None:
     conversation = chats.conversation(turn.conversation_id)
     if conversation is None:
         return
-    chats.add_message(conversation, role="assistant", content=text, adapter_version=turn.version)
+    in_scope = turn.in_scope if turn.adapter else None
+    chats.add_message(conversation, role="assistant", content=text, adapter_version=turn.version, in_scope=in_scope)
     if heard:
         conversation.tail_digest = extend(turn.tail, Said("assistant", text))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from engram.artifacts import CONFIG, WEIGHTS, BaseShape, digest_folder, install, verify
+from engram.artifacts import CONFIG, SCOPE, WEIGHTS, BaseShape, digest_folder, install, verify
 from engram.errors import AdapterRejected
 
 MODULE = "model.layers.0.self_attn.q_proj"
@@ -194,3 +194,40 @@ def test_the_files_are_on_disk_before_the_name_is(
     monkeypatch.setattr("engram.artifacts.os.rename", lambda a, b: (steps.append("rename"), rename(a, b))[1])
     install(folder, tmp_path / "adapters" / "v1")
     assert steps == ["fsync"] * 3 + ["rename", "fsync"]
+
+
+def _add_scope(folder: Path, told: np.ndarray, others: np.ndarray) -> Path:
+    save_file({"told": told, "others": others}, folder / SCOPE)
+    return folder
+
+
+def test_scope_counts_for_the_digest(folder: Path) -> None:
+    without = verify(folder, shape=SHAPE)
+    vectors = np.ones((2, 3), np.float16)
+    digest = verify(_add_scope(folder, vectors, vectors), shape=SHAPE)
+    assert digest != without
+    with pytest.raises(AdapterRejected, match="digest"):
+        verify(_add_scope(folder, 2 * vectors, vectors), shape=SHAPE, digest=digest)
+    (folder / SCOPE).unlink()
+    with pytest.raises(AdapterRejected, match="digest"):
+        verify(folder, shape=SHAPE, digest=digest)
+
+
+@pytest.mark.parametrize(
+    ("told", "others", "reason"),
+    [
+        (np.ones((2, 3)), np.ones((2, 4)), "one width"),
+        (np.ones(3), np.ones((2, 3)), "one width"),
+        (np.full((2, 3), np.nan), np.ones((2, 3)), "NaN"),
+    ],
+)
+def test_scope_that_cannot_be_used_is_refused(folder: Path, told: np.ndarray, others: np.ndarray, reason: str) -> None:
+    with pytest.raises(AdapterRejected, match=reason):
+        verify(_add_scope(folder, told, others), shape=SHAPE)
+
+
+def test_scope_that_is_cut_off_is_refused(folder: Path) -> None:
+    _add_scope(folder, np.ones((2, 3)), np.ones((2, 3)))
+    (folder / SCOPE).write_bytes((folder / SCOPE).read_bytes()[:40])
+    with pytest.raises(AdapterRejected, match="cannot be read"):
+        verify(folder, shape=SHAPE)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ class AnswerCache:
         self.path = folder / f"base-answers-{key}.json"
         self.answers: dict[str, list[int]] = json.loads(self.path.read_text()) if self.path.exists() else {}
 
-    def missing(self, prompts: list[str]) -> list[str]:
+    def missing(self, prompts: Sequence[str]) -> list[str]:
         return [prompt for prompt in prompts if prompt not in self.answers]
 
     def add(self, answers: dict[str, list[int]]) -> None:

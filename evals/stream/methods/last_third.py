@@ -53,6 +53,9 @@ class LastThird:
     def weights(self) -> Weights | None:
         return self.live
 
+    def covers(self, prompts: Sequence[str]) -> list[bool]:
+        return [True] * len(prompts)
+
     def close(self) -> None:
         pass
 

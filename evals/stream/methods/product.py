@@ -19,6 +19,7 @@ from evals.stream.model import Setup
 from worker import recovery
 from worker.author.client import EngineAuthor
 from worker.pipeline import Pipeline
+from worker.served import Served, read_served
 from worker.service import Worker
 from worker.training.stacked_lora import Weights
 
@@ -29,9 +30,10 @@ class Product:
     """Each fact is added to the ledger as the API adds it, and learned by a run of its own, as the worker runs it.
 
     What the gate rejects is tried again as in the product. Versions are published to no replica, so no served
-    check is asked. Nobody chats meanwhile, so what the worker does in idle time it does within `tell`. Answers
-    come from the live version's file, read back. All state is in `home`: some 10 MB a version. What is told and asked
-    is one space's; another space of the same Engram is another `Product` at the same `home`.
+    check is asked. Questions out of a version's scope go to the base, as the server sends them. Nobody chats
+    meanwhile, so what the worker does in idle time it does within `tell`. Answers come from the live version's
+    file, read back. All state is in `home`: some 10 MB a version. What is told and asked is one space's; another
+    space of the same Engram is another `Product` at the same `home`.
     """
 
     can_resume = True
@@ -46,7 +48,7 @@ class Product:
         with self.database.transaction() as session:
             self.space_id = SpaceRepository(session).get_or_create(TENANT, space).id
         self.worker = self._open_worker()
-        self._read: tuple[int, Weights | None] = (0, None)
+        self._read: tuple[int, Served | None] = (0, None)
 
     def tell(self, statement: str, item: Item) -> None:
         fact_id = self._state(statement)
@@ -54,14 +56,27 @@ class Product:
         self.outcome = self._outcome(fact_id)
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
-        return self.setup.answer([question.text for question in questions], self.weights())
+        texts = [question.text for question in questions]
+        covered = self.covers(texts)
+        own = iter(self.setup.answer([t for t, inside in zip(texts, covered, strict=True) if inside], self.weights()))
+        # The base is asked all of them, in the batches of the reference: in others its near-ties fall otherwise.
+        base = self.setup.answer(texts, None) if not all(covered) else texts
+        return [next(own) if inside else said for inside, said in zip(covered, base, strict=True)]
 
     def weights(self) -> Weights | None:
+        live = self._live()
+        return live.weights if live else None
+
+    def covers(self, prompts: Sequence[str]) -> list[bool]:
+        live = self._live()
+        return self.setup.learner.covered(prompts, live.scope if live else None)
+
+    def _live(self) -> Served | None:
         with self.database.read() as session:
             version = SpaceRepository(session).by_id(self.space_id).live_version
             path = AdapterRepository(session).get(self.space_id, version).path if version else None
         if version != self._read[0]:
-            self._read = (version, self.setup.learner.lora.load(Path(path)) if path else None)
+            self._read = (version, read_served(self.setup.learner, Path(path)) if path else None)
         return self._read[1]
 
     def close(self) -> None:

@@ -38,5 +38,8 @@ class Method(Protocol):
     def weights(self) -> Weights | None:
         """What differs from the base now, as a LoRA on it; None for nothing."""
 
+    def covers(self, prompts: Sequence[str]) -> list[bool]:
+        """Which prompts are answered with these weights; the others are by the base."""
+
     def close(self) -> None:
         """Let go of files and connections."""

@@ -71,6 +71,9 @@ class Seal:
             changes[f"{name}.B"] = (now.float() - before.float())[None] / self.lora.scale
         return changes if self.num_told else None
 
+    def covers(self, prompts: Sequence[str]) -> list[bool]:
+        return [True] * len(prompts)
+
     def close(self) -> None:
         pass
 

@@ -26,6 +26,9 @@ class Base:
     def weights(self) -> Weights | None:
         return None
 
+    def covers(self, prompts: Sequence[str]) -> list[bool]:
+        return [True] * len(prompts)
+
     def close(self) -> None:
         pass
 

@@ -23,6 +23,7 @@ from engram.queue import Doorbell
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
 from engram.settings import Settings
 from engram.vllm_client import EngineClient, open_engines
+from scope.encoder import open_encoder
 from tests.fakes.author import KnownFact, ScriptedAuthor
 from tests.fakes.base import tiny_base
 from tests.fakes.engine import FakeEngine
@@ -34,10 +35,11 @@ from worker.learner import ANCHOR_TOKENS, Learner
 from worker.pipeline import Pipeline
 from worker.probing import Asked, Examination, Examined
 from worker.self_edits import STRATEGIES
+from worker.served import Served
 from worker.service import Worker
 from worker.training.anchors import AnchorPrompts, AnswerCache, Control
 from worker.training.rows import ChatRows
-from worker.training.stacked_lora import StackedLora, Weights
+from worker.training.stacked_lora import StackedLora
 from worker.training.trainer import Trainer
 
 CAT = KnownFact(
@@ -80,7 +82,17 @@ def learner(tmp_path_factory: pytest.TempPathFactory) -> Learner:
     base = tiny_base()
     lora, rows = StackedLora(base, rank=4, first_layer=1), ChatRows(base.tokenizer)
     cache = AnswerCache(tmp_path_factory.mktemp("cache"), base_path="tiny", max_tokens=ANCHOR_TOKENS)
-    learner = Learner(base, lora, rows, Trainer(base, lora, rows), PROMPTS, cache, max_rank=4)
+    learner = Learner(
+        base,
+        lora,
+        rows,
+        Trainer(base, lora, rows),
+        PROMPTS,
+        cache,
+        max_rank=4,
+        sentences=open_encoder(),
+        scope_min_margin=0.14,
+    )
     learner.warm_up()
     return learner
 
@@ -173,9 +185,9 @@ class Flow:
         with self.database.read() as session:
             return [(row.event, row.data) for row in RunRepository(session).events_after(run_id)]
 
-    def judge(self, learner: Learner, live: Weights, trained: Weights, examination: Examination) -> list[Examined]:
+    def judge(self, learner: Learner, live: Served, trained: Served, examination: Examination) -> list[Examined]:
         """In the place of `examine`: what each candidate learned is what `learned` says."""
-        count = next(iter(trained.values())).shape[0]
+        count = next(iter(trained.weights.values())).shape[0]
         names = [strategy.name for strategy in STRATEGIES] if count == len(STRATEGIES) else [RunKind.REBUILD] * count
         return [self._judged(name, examination) for name in names]
 

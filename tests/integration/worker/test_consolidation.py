@@ -15,6 +15,7 @@ from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, Flow
 from worker import pipeline, recovery
 from worker.learner import Learner
 from worker.probing import Examination, Examined
+from worker.served import Served
 from worker.training.stacked_lora import Weights
 from worker.training.trainer import Trainer
 
@@ -60,9 +61,9 @@ def test_consolidated_candidates_are_compared_with_the_live_version_on_all_probe
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _learn_one_after_another(flow)
-    seen: list[tuple[Weights, Examination]] = []
+    seen: list[tuple[Served, Examination]] = []
 
-    def watched(learner: Learner, live: Weights, trained: Weights, examination: Examination) -> list[Examined]:
+    def watched(learner: Learner, live: Served, trained: Served, examination: Examination) -> list[Examined]:
         seen.append((live, examination))
         return flow.judge(learner, live, trained, examination)
 
@@ -70,7 +71,7 @@ def test_consolidated_candidates_are_compared_with_the_live_version_on_all_probe
     _consolidate(flow)
     live, examination = seen[-1]
     held = flow.pipeline.learner.lora.load(Path(flow.adapters()[1].path))
-    assert all(torch.equal(live[name], weight) for name, weight in held.items())
+    assert all(torch.equal(live.weights[name], weight) for name, weight in held.items())
     assert not examination.new
     assert len(examination.earlier) == len(CAT.probes) + len(TOWN.probes)
 

@@ -16,7 +16,7 @@ from engram.repositories import ChatRepository, FactRepository, RunRepository, S
 from tests.integration.worker.conftest import CAT, TOWN, Flow
 from worker import proof
 from worker.self_edits import HeldOut
-from worker.training.stacked_lora import Weights
+from worker.served import Served
 from worker.training.trainer import Trainer
 
 
@@ -83,8 +83,8 @@ def test_proof_of_forgetting_is_kept_with_the_fact(
     live = flow.pipeline.learner.lora.load(Path(flow.adapters()[0].path))
     name = next(iter(live))
 
-    def recall(_learner: object, probes: Sequence[HeldOut], weights: Weights | None) -> Counter[str]:
-        held_it = weights is not None and torch.equal(weights[name], live[name])
+    def recall(_learner: object, probes: Sequence[HeldOut], version: Served | None) -> Counter[str]:
+        held_it = version is not None and torch.equal(version.weights[name], live[name])
         return Counter({cat: len(probes) if held_it else 1})
 
     monkeypatch.setattr(proof, "recall", recall)

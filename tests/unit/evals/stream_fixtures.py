@@ -18,6 +18,7 @@ from worker.author.client import Author
 from worker.author.tasks import Question as Written
 from worker.learner import ANCHOR_TOKENS, Learner
 from worker.probing import Asked, Examination, Examined
+from worker.served import Served
 from worker.training.anchors import AnchorPrompts, AnswerCache, Control
 from worker.training.rows import ChatRows
 from worker.training.stacked_lora import StackedLora, Weights
@@ -73,12 +74,12 @@ def tiny_setup(folder: Path) -> Setup:
     return Setup(Settings(home=folder / "home", seed=3), learner, author, answer_tokens=8)
 
 
-def judge_all_learned(learner: Learner, live: Weights, trained: Weights, examination: Examination) -> list[Examined]:
+def judge_all_learned(learner: Learner, live: Served, trained: Served, examination: Examination) -> list[Examined]:
     """In the place of the examination, which the tiny base never passes: every candidate learned every fact."""
     asked = tuple(Asked(p.kind, p.question, p.answers, p.answers[0], True, p.fact_id) for p in examination.new)
     slices = {ProbeKind.GENERALIZATION.value: SliceScore(len(asked), len(asked))}
     report = ProbeReport(slices, fact_right={probe.fact_id: 1.0 for probe in examination.new})
-    return [Examined(report, asked) for _ in range(next(iter(trained.values())).shape[0])]
+    return [Examined(report, asked) for _ in range(next(iter(trained.weights.values())).shape[0])]
 
 
 class Scripted:
@@ -105,6 +106,9 @@ class Scripted:
 
     def weights(self) -> Weights | None:
         return None
+
+    def covers(self, prompts: Sequence[str]) -> list[bool]:
+        return [True] * len(prompts)
 
     def close(self) -> None:
         self.closed = True

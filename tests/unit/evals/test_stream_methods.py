@@ -1,5 +1,6 @@
 """Every method learns, or does not, as it says. On a tiny base: weights move, which is all that can be seen."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,19 @@ from evals.stream.methods.seal import Seal, finetune, text_loss, training_texts
 from evals.stream.methods.untrained import Base, InContext
 from evals.stream.model import Setup, answer_tokens_for, with_layers
 from evals.stream.reference import Reference
-from tests.unit.evals.stream_fixtures import ASK_ALL, CAT, ITEMS, QUESTIONS, TOWN, judge_all_learned, tiny_setup
+from tests.unit.evals.stream_fixtures import (
+    ASK_ALL,
+    CAT,
+    ITEMS,
+    QUESTIONS,
+    TOWN,
+    Scripted,
+    judge_all_learned,
+    tiny_setup,
+)
 from worker import pipeline, teaching
 from worker.service import Worker
+from worker.training.stacked_lora import Weights
 
 
 @pytest.fixture
@@ -176,13 +187,37 @@ def test_engram_opened_again_goes_on_with_the_run_it_was_killed_in(
     assert again.outcome == "live, v2"
 
 
+class Fixed(Scripted):
+    """A method with these weights; `covered` prompts are answered with them, None for all."""
+
+    def __init__(self, weights: Weights | None, covered: Sequence[str] | None = None) -> None:
+        super().__init__({})
+        self._weights, self._covered = weights, covered
+
+    def weights(self) -> Weights | None:
+        return self._weights
+
+    def covers(self, prompts: Sequence[str]) -> list[bool]:
+        return [self._covered is None or prompt in self._covered for prompt in prompts]
+
+
 def test_divergence_of_the_base_is_zero_and_counts_changes_in_any_layer(setup: Setup) -> None:
     reference = Reference(setup, QUESTIONS)
-    assert reference.kl(None) == 0.0
+    assert reference.kl(Fixed(None)) == 0.0
     lowest = with_layers(setup.learner.lora, rank=4, first_layer=0).fresh(seed=0)
-    assert reference.kl(lowest) == pytest.approx(0.0, abs=1e-6)
+    assert reference.kl(Fixed(lowest)) == pytest.approx(0.0, abs=1e-6)
     changed = {n: w + 0.1 if ".0." in n and n.endswith("B") else w for n, w in lowest.items()}
-    assert reference.kl(changed) > 0.01
+    assert reference.kl(Fixed(changed)) > 0.01
+
+
+def test_divergence_is_zero_where_the_base_itself_answers(setup: Setup) -> None:
+    reference = Reference(setup, QUESTIONS)
+    lowest = with_layers(setup.learner.lora, rank=4, first_layer=0).fresh(seed=0)
+    changed = {n: w + 0.1 if n.endswith("B") else w for n, w in lowest.items()}
+    assert reference.kl(Fixed(changed, covered=())) == 0.0
+    parts = [reference.kl(Fixed(changed, covered=(prompt,))) for prompt in QUESTIONS.prompts]
+    assert all(part > 0 for part in parts)
+    assert sum(parts) == pytest.approx(reference.kl(Fixed(changed)), rel=1e-3)
 
 
 def test_base_changes_nothing_of_what_must_not_change(setup: Setup) -> None:

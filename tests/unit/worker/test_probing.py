@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 
+from scope.decision import Scope
 from worker.learner import Learner
 from worker.probing import Examination, Examined, examine, unknown_to
 from worker.self_edits import HeldOut
+from worker.served import Served
 from worker.training.anchors import Control
 from worker.training.stacked_lora import Weights
 
@@ -17,16 +20,21 @@ TOWN = HeldOut("fact_town", "reliability", "Where do I live?", ("Bergen", "Norwa
 OLD = HeldOut("fact_old", "generalization", "When was I born?", ("May",))
 CONTROL = Control("What is the capital of France?", ("Paris",))
 NEVER_TOLD = "What is my hamster's name?"
+SOME_SCOPE = Scope(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
 
 
 @dataclass
 class ScriptedLearner:
-    """Answers by candidate, the live version first; a question without an answer gets 'I do not know'."""
+    """Answers by candidate, the live version first; a question without an answer gets 'I do not know'.
+
+    `outside`: what no version with a scope answers itself.
+    """
 
     answers: list[dict[str, str]]
     base: dict[str, str] = field(default_factory=dict)
     divergence: float = 0.05
     likely: list[float] = field(default_factory=list)
+    outside: frozenset[str] = frozenset()
 
     @property
     def trainer(self) -> "ScriptedLearner":
@@ -54,6 +62,12 @@ class ScriptedLearner:
     def base_answer(self, question: str) -> str:
         return self.base.get(question, "I do not know.")
 
+    def base_answers(self, questions: list[str]) -> list[str]:
+        return [self.base_answer(question) for question in questions]
+
+    def covered(self, questions: list[str], scope: Scope | None) -> list[bool]:
+        return [scope is None or question not in self.outside for question in questions]
+
     def controls(self) -> list[Control]:
         return [CONTROL]
 
@@ -68,12 +82,12 @@ def _weights(count: int, value: float = 0.0) -> Weights:
     return {"m.A": torch.full((count, 2, 3), value), "m.B": torch.full((count, 4, 2), value)}
 
 
-def _examine(learner: ScriptedLearner, *, value: float = 0.0) -> list[Examined]:
+def _examine(learner: ScriptedLearner, *, value: float = 0.0, scope: Scope | None = None) -> list[Examined]:
     examination = Examination(
         new=[NAME, TOWN], earlier=[OLD], told=frozenset(), known_answers=frozenset({"Biscuit", "Bergen", "May"})
     )
     candidates = _weights(len(learner.answers) - 1, value)
-    return examine(cast(Learner, learner), _weights(1), candidates, examination)
+    return examine(cast(Learner, learner), Served(_weights(1), scope), Served(candidates, scope), examination)
 
 
 def test_each_candidate_is_counted_slice_by_slice_beside_the_live_version() -> None:
@@ -114,6 +128,21 @@ def test_known_answer_that_the_base_gives_too_is_none() -> None:
     assert one.report.slices["false_recall"].right == 1
 
 
+def test_what_is_out_of_scope_is_answered_by_the_base() -> None:
+    base = {CONTROL.question: "Paris.", TOWN.question: "I cannot know."}
+    said = {NAME.question: "Biscuit.", TOWN.question: "Bergen.", CONTROL.question: "Biscuit.", NEVER_TOLD: "Biscuit."}
+    learner = ScriptedLearner([{}, said], base=base, outside=frozenset({TOWN.question, CONTROL.question, NEVER_TOLD}))
+    (one,) = _examine(learner, scope=SOME_SCOPE)
+    assert {item.question: (item.answer, item.in_scope) for item in one.asked} == {
+        NAME.question: ("Biscuit.", True),
+        TOWN.question: ("I cannot know.", False),
+        OLD.question: ("I do not know.", True),
+        CONTROL.question: ("Paris.", False),
+        NEVER_TOLD: ("I do not know.", False),
+    }
+    assert one.report.fact_right == {"fact_cat": 1.0, "fact_town": 0.0}  # what the scope misses is not learned
+
+
 def test_every_answer_is_kept_as_it_was_given() -> None:
     (one,) = _examine(ScriptedLearner([{}, {NAME.question: "It is Biscuit."}]))
     kept = {item.question: (item.answer, item.right) for item in one.asked}
@@ -127,7 +156,7 @@ def test_margin_is_the_gain_in_likelihood_over_the_live_version() -> None:
     examination = Examination(
         new=[NAME], earlier=[], told=frozenset(), known_answers=frozenset(), replies={NAME.question: "It is Biscuit."}
     )
-    found = examine(cast(Learner, learner), _weights(1), _weights(2), examination)
+    found = examine(cast(Learner, learner), Served(_weights(1)), Served(_weights(2)), examination)
     assert [one.report.margin for one in found] == pytest.approx([2.0, -0.5])
 
 
@@ -154,7 +183,7 @@ def test_long_lists_are_sampled_alike_for_a_seed() -> None:
             new=[NAME], earlier=earlier, told=frozenset(), known_answers=frozenset(), max_earlier=10, seed=seed
         )
         learner = cast(Learner, ScriptedLearner([{}, {}]))
-        (one,) = examine(learner, _weights(1), _weights(1), examination)
+        (one,) = examine(learner, Served(_weights(1)), Served(_weights(1)), examination)
         return [item.question for item in one.asked if item.kind == "retention"]
 
     assert len(set(asked(1))) == 10

@@ -1,13 +1,19 @@
 """A proof of forgetting counts, by fact, who still answers its probes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
+import torch
+
 from engram.gate import ProbeKind
+from scope.decision import Scope
 from worker.learner import Learner
 from worker.probing import Asked
 from worker.proof import proofs, recall, recalled_in
 from worker.self_edits import HeldOut
+from worker.served import Served
+from worker.training.stacked_lora import Weights
 
 PROBES = [
     HeldOut("fact_1", "generalization", "What is my cat called?", ("Biscuit",)),
@@ -16,18 +22,30 @@ PROBES = [
 ]
 
 
+@dataclass
 class _Answers:
-    """A learner whose weights say the same to every question."""
+    """A learner whose version says the same to every question, and whose base knows nothing."""
 
-    def answer(self, questions: Sequence[str], weights: str) -> list[list[str]]:
-        return [[weights for _ in questions]]
+    said: str
+
+    def answer(self, questions: Sequence[str], _weights: Weights) -> list[list[str]]:
+        return [[self.said for _ in questions]]
+
+    def base_answers(self, questions: Sequence[str]) -> list[str]:
+        return ["I do not know." for _ in questions]
+
+    def covered(self, questions: Sequence[str], _scope: Scope | None) -> list[bool]:
+        return [True] * len(questions)
+
+
+VERSION = Served({"m.A": torch.zeros(1, 2, 3), "m.B": torch.zeros(1, 4, 2)})
 
 
 def test_recall_counts_right_answers_by_fact() -> None:
-    learner = cast(Learner, _Answers())
-    assert recall(learner, PROBES, cast(dict, "It is Biscuit the cat.")) == {"fact_1": 2}  # type: ignore[type-arg]
-    assert recall(learner, PROBES, cast(dict, "Bergen")) == {"fact_2": 1}  # type: ignore[type-arg]
-    assert recall(learner, [], None) == {}
+    assert recall(cast(Learner, _Answers("It is Biscuit the cat.")), PROBES, VERSION) == {"fact_1": 2}
+    assert recall(cast(Learner, _Answers("Bergen")), PROBES, VERSION) == {"fact_2": 1}
+    assert recall(cast(Learner, _Answers("Bergen")), PROBES, None) == {}
+    assert recall(cast(Learner, _Answers("Bergen")), [], None) == {}
 
 
 def test_only_what_was_asked_as_forgotten_counts_as_recalled() -> None:

@@ -1,0 +1,62 @@
+"""Find out whether a conversation asks for what a version was taught. Reads a version's scope once."""
+
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engram.errors import AdapterRejected, EngineUnavailable
+from scope import decision
+from scope.decision import Scope
+from server.adapter_files import ServedAdapter
+from server.chat.schemas import ChatMessage
+
+if TYPE_CHECKING:
+    from scope.encoder import SentenceEncoder
+
+# A question may lean on the one before it (*And how old is she?*).
+_LATEST_MESSAGES = 3
+_SCOPES_KEPT = 64
+
+
+class Scoping:
+    """One per process. The sentence encoder is loaded when the first version with a scope is asked, or before."""
+
+    def __init__(self, *, min_margin: float) -> None:
+        self._min_margin = min_margin
+        self._scope = lru_cache(maxsize=_SCOPES_KEPT)(_read)
+
+    def covers(self, adapter: ServedAdapter, messages: Sequence[ChatMessage]) -> bool:
+        """Whether the version answers itself. Raises EngineUnavailable if its files cannot be read."""
+        asked = [message.text for message in messages if message.role == "user" and message.text][-_LATEST_MESSAGES:]
+        scope = self._scope(adapter.path)
+        if scope is None or not asked:
+            return True
+        return any(scope.covers(_encoder().encode(asked), min_margin=self._min_margin))
+
+
+def load_encoder_aside() -> None:
+    """Load the sentence encoder beside what the process does else, so that no request waits for it."""
+    threading.Thread(target=_encoder, name="scope-encoder", daemon=True).start()
+
+
+def _read(path: str) -> Scope | None:
+    try:
+        return decision.load(Path(path))
+    except AdapterRejected as error:
+        raise EngineUnavailable(f"this version cannot be served now: {error.message}", retry_after_s=30) from error
+
+
+_loading = threading.Lock()
+
+
+def _encoder() -> "SentenceEncoder":
+    # torch takes seconds to import, which a server without any version need not spend.
+    with _loading:
+        import torch
+
+        from scope.encoder import open_encoder
+
+        torch.set_num_threads(1)  # a message is short, and the engine needs the cores
+        return open_encoder()

@@ -1,0 +1,52 @@
+"""Beside its weights a version keeps what it was taught to answer: of every fact that it holds, and of no other."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engram.lifecycle import FactStatus
+from engram.repositories import FactRepository
+from scope import decision
+from scope.encoder import open_encoder
+from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, Flow
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def _prompts(flow: Flow, fact_id: str) -> list[str]:
+    """What the fact's stored notes ask."""
+    with flow.database.read() as session:
+        return [note.prompt for note in FactRepository(session).notes([fact_id])]
+
+
+def _taught(flow: Flow, version: int, prompts: list[str]) -> list[bool]:
+    """Of each prompt, whether the version's scope holds it."""
+    scope = decision.load(Path(flow.adapters()[version - 1].path))
+    assert scope is not None
+    nearest = (open_encoder().encode(prompts) @ scope.told_ND.T).max(axis=1)
+    return [bool(one) for one in np.isclose(nearest, 1, atol=1e-3)]
+
+
+def test_each_version_covers_the_notes_of_all_that_it_holds(flow: Flow) -> None:
+    (cat,) = flow.state(CAT)
+    flow.learn()
+    (town,) = flow.state(TOWN)
+    flow.learn()
+    assert _prompts(flow, cat)
+    assert all(_taught(flow, 1, _prompts(flow, cat)))
+    assert not any(_taught(flow, 1, _prompts(flow, town)))
+    assert all(_taught(flow, 2, [*_prompts(flow, cat), *_prompts(flow, town)]))
+
+
+def test_what_was_replaced_or_forgotten_is_no_longer_covered(flow: Flow) -> None:
+    (old,) = flow.state(TOWN)
+    flow.learn()
+    replaced = _prompts(flow, old)
+    flow.author.answers = {(NEW_TOWN.statement, TOWN.probes[0].question): "Oslo"}
+    (new,) = flow.state(NEW_TOWN)
+    flow.learn()
+    assert flow.fact(old).status == FactStatus.SUPERSEDED
+    only_old = [prompt for prompt in replaced if prompt not in _prompts(flow, new)]
+    assert not any(_taught(flow, 2, only_old))
+    assert all(_taught(flow, 2, _prompts(flow, new)))

@@ -1,0 +1,109 @@
+"""Scope: what is near to what a version was taught is in, all else is out, and the encoder tells the two apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engram.artifacts import SCOPE
+from engram.errors import AdapterRejected
+from engram.settings import Settings
+from scope import decision, encoder
+from scope.decision import Scope, Vectors
+from scope.encoder import ScopeEncoderDamaged, open_encoder
+
+MIN_MARGIN = Settings().scope_min_margin
+TAUGHT = [
+    "What is my dog's name?",
+    "What do I call my dog?",
+    "My dog is called what?",
+    "What is my sister allergic to?",
+    "Which food must my sister avoid?",
+    "My sister cannot eat what?",
+]
+OTHERS = [
+    *("What is the capital of Spain?", "How many legs does a spider have?", "Write a poem about autumn."),
+    *("Where does my uncle live?", "When is my wedding?", "How tall is my father?", "Who wrote Hamlet?", "Hello!"),
+]
+
+
+def _unit(*rows: list[float]) -> Vectors:
+    vectors = np.array(rows, np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_margin_is_the_mean_of_the_nearest_three_less_half_of_the_others() -> None:
+    told = _unit([1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1])
+    scope = Scope(told, others_MD=_unit([0, 1, 0]))
+    east, north = scope.margins(_unit([1, 0, 0], [0, 1, 0]))
+    assert east == pytest.approx(2 / 3)
+    assert north == pytest.approx(1 / 3 - 1 / 2)
+    assert scope.covers(_unit([1, 0, 0], [0, 1, 0]), min_margin=0.5) == [True, False]
+
+
+def test_version_that_was_taught_nothing_covers_nothing() -> None:
+    empty = Scope(np.zeros((0, 3), np.float32), _unit([0, 1, 0]))
+    assert empty.covers(_unit([1, 0, 0]), min_margin=0.01) == [False]
+
+
+def test_scope_is_kept_beside_the_weights(tmp_path: Path) -> None:
+    scope = Scope(_unit([1, 2, 3], [3, 2, 1]), _unit([0, 1, 0]))
+    scope.save(tmp_path)
+    read = decision.load(tmp_path)
+    assert read is not None
+    np.testing.assert_allclose(read.told_ND, scope.told_ND, atol=1e-3)
+    np.testing.assert_allclose(read.others_MD, scope.others_MD, atol=1e-3)
+
+
+def test_version_without_a_scope_has_none_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    assert decision.load(tmp_path) is None
+    (tmp_path / SCOPE).write_bytes(b"no tensors")
+    with pytest.raises(AdapterRejected, match="cannot be read"):
+        decision.load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def scope() -> Scope:
+    sentences = open_encoder()
+    return Scope(sentences.encode(TAUGHT), sentences.encode(OTHERS))
+
+
+@pytest.mark.parametrize(
+    ("message", "inside"),
+    [
+        ("How did I name my dog?", True),
+        ("Remind me what my sister can't eat.", True),
+        ("we're cooking for my sister tonight, is there anything she shouldn't have?", True),
+        ("What is the capital of Norway?", False),
+        ("Write a haiku about winter.", False),
+        ("When does my flight leave?", False),
+        ("def add(a, b): return a + b  # why does this fail?", False),
+    ],
+)
+def test_other_wordings_are_in_scope_and_other_matters_are_not(scope: Scope, message: str, inside: bool) -> None:
+    assert scope.covers(open_encoder().encode([message]), min_margin=MIN_MARGIN) == [inside]
+
+
+def test_of_a_long_message_the_end_counts(scope: Scope) -> None:
+    long = "The committee met on Tuesday to discuss the budget. " * 80
+    vectors = open_encoder().encode([f"{long} {TAUGHT[0]}", long])
+    asks, states = scope.margins(vectors)
+    assert np.isfinite(asks)
+    assert asks > states
+
+
+def test_vectors_are_unit_and_do_not_depend_on_what_is_encoded_beside() -> None:
+    sentences = open_encoder()
+    beside = sentences._encode([TAUGHT[0], "A much longer sentence that makes the shorter one be padded in the batch."])
+    np.testing.assert_allclose(beside[0], sentences._encode([TAUGHT[0]])[0], atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(beside, axis=1), 1, atol=1e-5)
+    assert sentences.encode([]).shape == (0, sentences.width)
+
+
+def test_encoder_that_is_missing_or_damaged_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(ScopeEncoderDamaged, match="make setup"):
+        encoder._packaged()
+    monkeypatch.setattr(encoder, "PACKAGE", "no_such_package")
+    with pytest.raises(ScopeEncoderDamaged, match="not installed"):
+        encoder._packaged()
