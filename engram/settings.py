@@ -85,9 +85,10 @@ class Settings(BaseSettings):
     trainer_threads: int = Field(0, description="Threads of the trainer. 0: all cores.")
 
     # Scope
-    scope_min_margin: float = Field(
-        0.14,
-        description="A message is answered by the memory if it is nearer to what was taught by so much. -2: always.",
+    scope_sure_margin: float = Field(
+        0.16,
+        description="A message nearer by so much to what was taught than to what was not is answered by the memory; "
+        "beside few facts less will do. -2: all are.",
     )
 
     # Gate

@@ -52,7 +52,7 @@ class Learner:
     cache: AnswerCache
     max_rank: int
     sentences: SentenceEncoder | None = None
-    scope_min_margin: float = 0.0
+    scope_sure_margin: float = 0.0
 
     @property
     def shape(self) -> BaseShape:
@@ -91,13 +91,13 @@ class Learner:
         if self.sentences is None:
             return None
         others = [prompt for prompt in self.prompts.train if not self._may_be_told(prompt, told)]
-        return Scope(self.sentences.encode(list(dict.fromkeys(questions))), self.sentences.encode(others))
+        return Scope.of(self.sentences.encode(list(dict.fromkeys(questions))), self.sentences.encode(others))
 
     def covered(self, questions: Sequence[str], scope: Scope | None) -> list[bool]:
         """Which questions a version of this scope answers itself, as the server decides it."""
         if self.sentences is None or scope is None:
             return [True] * len(questions)
-        return scope.covers(self.sentences.encode(questions), min_margin=self.scope_min_margin)
+        return scope.covers(self.sentences.encode(questions), sure_margin=self.scope_sure_margin)
 
     def anchors(self, told: frozenset[str]) -> Anchors:
         """Training anchors; personal questions that the ledger may answer are left out."""
@@ -172,5 +172,5 @@ def open_learner(
         cache,
         settings.lora_rank,
         sentences=sentences,
-        scope_min_margin=settings.scope_min_margin,
+        scope_sure_margin=settings.scope_sure_margin,
     )

@@ -23,8 +23,8 @@ _SCOPES_KEPT = 64
 class Scoping:
     """One per process. The sentence encoder is loaded when the first version with a scope is asked, or before."""
 
-    def __init__(self, *, min_margin: float) -> None:
-        self._min_margin = min_margin
+    def __init__(self, *, sure_margin: float) -> None:
+        self._sure_margin = sure_margin
         self._scope = lru_cache(maxsize=_SCOPES_KEPT)(_read)
 
     def covers(self, adapter: ServedAdapter, messages: Sequence[ChatMessage]) -> bool:
@@ -33,7 +33,7 @@ class Scoping:
         scope = self._scope(adapter.path)
         if scope is None or not asked:
             return True
-        return any(scope.covers(_encoder().encode(asked), min_margin=self._min_margin))
+        return any(scope.covers(_encoder().encode(asked), sure_margin=self._sure_margin))
 
 
 def load_encoder_aside() -> None:

@@ -12,7 +12,7 @@ from scope import decision, encoder
 from scope.decision import Scope, Vectors
 from scope.encoder import ScopeEncoderDamaged, open_encoder
 
-MIN_MARGIN = Settings().scope_min_margin
+SURE_MARGIN = Settings().scope_sure_margin
 TAUGHT = [
     "What is my dog's name?",
     "What do I call my dog?",
@@ -32,22 +32,33 @@ def _unit(*rows: list[float]) -> Vectors:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def test_margin_is_the_mean_of_the_nearest_three_less_half_of_the_others() -> None:
+def test_margin_is_the_mean_of_the_nearest_two_less_half_of_the_others() -> None:
     told = _unit([1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1])
-    scope = Scope(told, others_MD=_unit([0, 1, 0]))
+    scope = Scope.of(told, others_MD=_unit([0, 1, 0], [0, 1, 0]))
     east, north = scope.margins(_unit([1, 0, 0], [0, 1, 0]))
-    assert east == pytest.approx(2 / 3)
-    assert north == pytest.approx(1 / 3 - 1 / 2)
-    assert scope.covers(_unit([1, 0, 0], [0, 1, 0]), min_margin=0.5) == [True, False]
+    assert east == pytest.approx(1)
+    assert north == pytest.approx(1 / 2 - 1 / 2)
+
+
+def test_a_message_needs_the_sure_margin_or_what_few_others_have() -> None:
+    told, others = _unit([1, 0, 0]), _unit([1, 2, 0], [0, 1, 1], [0, 0, 1])
+    scope = Scope.of(told, others)
+    near, far = _unit([1, 1, 0], [0, 1, 0])
+    near_margin, far_margin = scope.margins(np.stack([near, far]))
+    assert far_margin < scope.telling_margin < near_margin  # one of the three others is near to what was told
+    asked = np.stack([near, far])
+    assert scope.covers(asked, sure_margin=0.9) == [True, False]
+    assert scope.covers(asked, sure_margin=float(far_margin)) == [True, True]
+    assert scope.covers(asked, sure_margin=-2) == [True, True]
 
 
 def test_version_that_was_taught_nothing_covers_nothing() -> None:
-    empty = Scope(np.zeros((0, 3), np.float32), _unit([0, 1, 0]))
-    assert empty.covers(_unit([1, 0, 0]), min_margin=0.01) == [False]
+    empty = Scope.of(np.zeros((0, 3), np.float32), _unit([0, 1, 0]))
+    assert empty.covers(_unit([1, 0, 0]), sure_margin=0.01) == [False]
 
 
 def test_scope_is_kept_beside_the_weights(tmp_path: Path) -> None:
-    scope = Scope(_unit([1, 2, 3], [3, 2, 1]), _unit([0, 1, 0]))
+    scope = Scope.of(_unit([1, 2, 3], [3, 2, 1]), _unit([0, 1, 0]))
     scope.save(tmp_path)
     read = decision.load(tmp_path)
     assert read is not None
@@ -65,7 +76,7 @@ def test_version_without_a_scope_has_none_and_a_damaged_one_is_refused(tmp_path:
 @pytest.fixture(scope="module")
 def scope() -> Scope:
     sentences = open_encoder()
-    return Scope(sentences.encode(TAUGHT), sentences.encode(OTHERS))
+    return Scope.of(sentences.encode(TAUGHT), sentences.encode(OTHERS))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +92,7 @@ def scope() -> Scope:
     ],
 )
 def test_other_wordings_are_in_scope_and_other_matters_are_not(scope: Scope, message: str, inside: bool) -> None:
-    assert scope.covers(open_encoder().encode([message]), min_margin=MIN_MARGIN) == [inside]
+    assert scope.covers(open_encoder().encode([message]), sure_margin=SURE_MARGIN) == [inside]
 
 
 def test_of_a_long_message_the_end_counts(scope: Scope) -> None:

@@ -22,7 +22,7 @@ def _publish(api: Api) -> AdapterVersion:
     version = api.publish("Miso is my cat.", live=False)
     folder = Path(version.path)
     sentences = open_encoder()
-    Scope(sentences.encode(TAUGHT), sentences.encode(OTHERS)).save(folder)
+    Scope.of(sentences.encode(TAUGHT), sentences.encode(OTHERS)).save(folder)
     with api.database.transaction() as session:
         row = session.get_one(AdapterVersion, version.id)
         row.digest = digest_folder(folder)

@@ -91,7 +91,7 @@ def learner(tmp_path_factory: pytest.TempPathFactory) -> Learner:
         cache,
         max_rank=4,
         sentences=open_encoder(),
-        scope_min_margin=0.14,
+        scope_sure_margin=Settings().scope_sure_margin,
     )
     learner.warm_up()
     return learner

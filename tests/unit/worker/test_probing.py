@@ -20,7 +20,7 @@ TOWN = HeldOut("fact_town", "reliability", "Where do I live?", ("Bergen", "Norwa
 OLD = HeldOut("fact_old", "generalization", "When was I born?", ("May",))
 CONTROL = Control("What is the capital of France?", ("Paris",))
 NEVER_TOLD = "What is my hamster's name?"
-SOME_SCOPE = Scope(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
+SOME_SCOPE = Scope.of(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
 
 
 @dataclass
