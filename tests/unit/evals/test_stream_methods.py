@@ -16,6 +16,7 @@ from evals.stream.methods.seal import Seal, finetune, text_loss, training_texts
 from evals.stream.methods.untrained import Base, InContext
 from evals.stream.model import Setup, answer_tokens_for, with_layers
 from evals.stream.reference import Reference
+from scope.encoder import open_encoder
 from tests.unit.evals.stream_fixtures import (
     ASK_ALL,
     CAT,
@@ -141,6 +142,21 @@ def test_engram_learns_each_fact_in_a_run_and_answers_from_the_published_file(pr
     assert len(list((product.settings.adapters_dir / product.space_id).iterdir())) == 2
     assert product.answer(ASK_ALL) == setup.answer([each.text for each in ASK_ALL], weights)
     assert product.answer(ASK_ALL) != Base(setup).answer(ASK_ALL)
+
+
+@pytest.mark.usefixtures("_learns_all")
+def test_engram_answers_within_its_scope_and_the_base_outside_of_it(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teaching, "EPOCHS", 0.1)
+    learner = replace(setup.learner, sentences=open_encoder(), scope_sure_margin=setup.settings.scope_sure_margin)
+    product = Product(replace(setup, learner=learner), tmp_path / "engram")
+    product.tell(CAT.statement, ITEMS[0])
+    texts = ["What is the name of my cat?", "Who wrote Hamlet?", "Tell me how volcanoes erupt."]
+    assert product.covers(texts) == [True, False, False]
+    answers, base = product.answer([Question(text) for text in texts]), setup.answer(texts, None)
+    assert answers[0] == setup.answer(texts[:1], product.weights())[0] != base[0]
+    assert answers[1:] == base[1:]
 
 
 @pytest.mark.usefixtures("_learns_all")
