@@ -37,6 +37,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "ENGRAM_PORT": str(settings.port),
         "ENGRAM_ENGINE_URLS": settings.engine_urls,
         "PYTHONUNBUFFERED": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # what the parts say goes into log files
         # Engine and trainer share the cores: a thread that waits must sleep, not spin. But between two operations of a
         # training step, about 0.1 ms, waking up takes longer than waiting.
         "OMP_WAIT_POLICY": "PASSIVE",

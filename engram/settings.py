@@ -58,10 +58,10 @@ class Settings(BaseSettings):
     first_trained_layer: float = Field(
         1 / 3, description="Share of the lowest layers that keep no LoRA (their activations are computed once)."
     )
-    training_steps: int = Field(34, description="Optimizer steps of a run with one fact; more facts take more.")
+    training_steps: int = Field(46, description="Optimizer steps of a run with one fact; more facts take more.")
     learning_rate: float = Field(1e-3, description="Peak AdamW learning rate of an adapter.")
     shared_steps: float = Field(
-        0.7, ge=0, lt=1, description="Share of the steps that candidates do as one, on the notes that all of them have."
+        0.8, ge=0, lt=1, description="Share of the steps that candidates do as one, on the notes that all of them have."
     )
     candidates_compared_at: float = Field(
         1.0,
