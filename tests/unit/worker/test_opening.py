@@ -32,8 +32,9 @@ def test_base_is_loaded_from_where_it_was_prepared_with_the_encoder_that_fits_it
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, encoder: Path | None
 ) -> None:
     monkeypatch.setattr(opening, "prepare", lambda settings: settings.models_dir / name)
-    monkeypatch.setattr(opening, "open_learner", lambda path, settings, *, encoder: (path, settings, encoder))
+    monkeypatch.setattr(opening, "open_encoder", lambda: "sentences")
+    monkeypatch.setattr(opening, "open_learner", lambda path, settings, **others: (path, settings, others))
     settings = Settings(home=tmp_path)
     opened = open_base(settings)
     assert opened.path == settings.models_dir / name
-    assert opened.learner == (opened.path, settings, encoder)
+    assert opened.learner == (opened.path, settings, {"encoder": encoder, "sentences": "sentences"})
