@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from engram.artifacts import WEIGHTS, digest_folder
+from engram.artifacts import digest_folder, files_of
 from engram.errors import AdapterRejected
 from engram.models import AdapterVersion
 
@@ -22,17 +22,17 @@ class ServedAdapter:
 
 
 class AdapterFiles:
-    """Reads a folder once for as long as its weights keep their size and time of change."""
+    """Reads a folder once for as long as its files keep their size and time of change."""
 
     def __init__(self) -> None:
-        self._digests: dict[tuple[str, int, int], str] = {}
+        self._digests: dict[tuple[object, ...], str] = {}
 
     def check(self, adapter: ServedAdapter) -> None:
         """Raises AdapterRejected if the files are missing or are not those that were published."""
         folder = Path(adapter.path)
         try:
-            stat = (folder / WEIGHTS).stat()
-            key = (adapter.path, stat.st_mtime_ns, stat.st_size)
+            stats = [(folder / name).stat() for name in files_of(folder)]
+            key = (adapter.path, *((stat.st_mtime_ns, stat.st_size) for stat in stats))
             if key not in self._digests:
                 self._digests[key] = digest_folder(folder)
         except OSError as error:

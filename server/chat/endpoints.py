@@ -62,7 +62,11 @@ def _begin(state: AppState, request: ChatRequest, caller: Caller) -> service.Tur
         turn = service.begin_turn(session, request, caller=caller, canary_share=state.settings.canary_share)
     for message_id in turn.to_extract:
         ring(state.doorbell.extract, message_id)
-    return replace(turn, in_scope=state.scoping.covers(turn.adapter, request.messages)) if turn.adapter else turn
+    if turn.adapter is None:
+        return turn
+    turn = replace(turn, in_scope=state.scoping.covers(turn.adapter, request.messages))
+    state.metrics.chat_scope.labels(scope=turn.scope).inc()
+    return turn
 
 
 def _end(state: AppState, turn: service.Turn, text: str, heard: bool) -> None:

@@ -52,8 +52,13 @@ class Turn:
         return {"space": self.space, "adapter_version": self.version, "facts_in_context": []}
 
     @property
+    def scope(self) -> str | None:
+        """`in` or `out`; None where the base was asked."""
+        return ("in" if self.in_scope else "out") if self.adapter else None
+
+    @property
     def headers(self) -> dict[str, str]:
-        scope = {"X-Engram-Scope": "in" if self.in_scope else "out"} if self.adapter else {}
+        scope = {"X-Engram-Scope": self.scope} if self.scope else {}
         return {"X-Engram-Space": self.space, "X-Engram-Adapter-Version": str(self.version), **scope}
 
 

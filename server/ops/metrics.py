@@ -31,6 +31,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.chat_scope = Counter(
+            "engram_chat_scope",
+            "Messages that a version answered itself (in), or the base for it (out).",
+            ["scope"],
+            registry=self.registry,
+        )
+
     def watch(self, database: Database, pool: EnginePool) -> None:
         self.registry.register(StateCollector(database, pool))
 

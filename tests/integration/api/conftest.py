@@ -21,6 +21,7 @@ from engram.promotion import make_live
 from engram.queue import Doorbell
 from engram.repositories import AdapterRepository, FactRepository, OpsRepository, SpaceRepository
 from engram.settings import Settings
+from scope.decision import Scope
 from server.app import create_app
 from tests.builders import adapter_version
 from tests.fakes.engine import FakeEngine
@@ -55,7 +56,12 @@ class Api:
             return list(session.scalars(select(Message).order_by(Message.id)))
 
     def publish(
-        self, *statements: str, space: str = "default", tenant: str = "local", live: bool = True
+        self,
+        *statements: str,
+        space: str = "default",
+        tenant: str = "local",
+        live: bool = True,
+        scope: Scope | None = None,
     ) -> AdapterVersion:
         """A version with files that holds new facts, published as the worker does it."""
         with self.database.transaction() as session:
@@ -72,6 +78,8 @@ class Api:
             folder.mkdir(parents=True)
             (folder / CONFIG).write_text('{"peft_type": "LORA", "r": 4}')
             (folder / WEIGHTS).write_bytes(version.lora_name.encode() * 400)
+            if scope:
+                scope.save(folder)
             version.path, version.digest = str(folder), digest_folder(folder)
             if live:
                 make_live(session, row.id, version.version, actor="worker", action="publish", reason="gate admitted it")

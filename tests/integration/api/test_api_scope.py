@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engram.artifacts import SCOPE, digest_folder
+from engram.artifacts import SCOPE
 from engram.models import AdapterVersion
 from scope.decision import Scope
 from scope.encoder import open_encoder
@@ -19,16 +19,8 @@ NAME, GENERAL = "How did I name my cat?", "What is the capital of Norway?"
 
 def _publish(api: Api) -> AdapterVersion:
     """A live version that was taught the cat's name."""
-    version = api.publish("Miso is my cat.", live=False)
-    folder = Path(version.path)
     sentences = open_encoder()
-    Scope.of(sentences.encode(TAUGHT), sentences.encode(OTHERS)).save(folder)
-    with api.database.transaction() as session:
-        row = session.get_one(AdapterVersion, version.id)
-        row.digest = digest_folder(folder)
-    promoted = api.http.post(f"/v1/adapters/default/{version.version}/promote", json={"reason": "test"})
-    assert promoted.status_code == 200, promoted.text
-    return version
+    return api.publish("Miso is my cat.", scope=Scope.of(sentences.encode(TAUGHT), sentences.encode(OTHERS)))
 
 
 @pytest.mark.parametrize(("question", "inside"), [(NAME, True), (GENERAL, False)])
@@ -41,6 +33,7 @@ def test_the_version_answers_what_it_was_taught_and_the_base_all_else(api: Api, 
     assert answer.json()["choices"][0]["message"]["content"] == f"{who}: {question}"
     stored = api.messages()[-1]
     assert (stored.adapter_version, stored.in_scope) == (version.version, inside)
+    assert f'engram_chat_scope_total{{scope="{"in" if inside else "out"}"}} 1.0' in api.http.get("/metrics").text
 
 
 def test_a_pinned_version_has_its_scope_too_and_streams(api: Api) -> None:
