@@ -118,8 +118,9 @@ def _check_weights(path: Path, shape: BaseShape, rank: int) -> None:
 
 def _check_scope(path: Path) -> None:
     try:
-        told, others = (tensor for _, tensor in sorted(load_file(path).items(), reverse=True))
-    except (SafetensorError, OSError, ValueError) as error:
+        tensors = load_file(path)
+        told, others = tensors["told"], tensors["others"]
+    except (SafetensorError, OSError, KeyError) as error:
         raise AdapterRejected(f"{SCOPE} cannot be read: {error}") from error
     if told.ndim != 2 or others.ndim != 2 or told.shape[1] != others.shape[1]:
         raise AdapterRejected(f"{SCOPE} does not hold vectors of one width")

@@ -47,7 +47,7 @@ class SentenceEncoder:
         found = {text: self._kept[text] for text in texts if text in self._kept}
         for start in range(0, len(missing), _AT_ONCE):
             chunk = missing[start : start + _AT_ONCE]
-            found.update(zip(chunk, self._encode(chunk), strict=True))
+            found.update(zip(chunk, self.encode_once(chunk), strict=True))
         if len(self._kept) + len(missing) > _MOST_KEPT:
             self._kept.clear()
         self._kept.update(found)
@@ -58,7 +58,8 @@ class SentenceEncoder:
         return int(self.model.config.hidden_size)
 
     @torch.inference_mode()
-    def _encode(self, texts: Sequence[str]) -> Vectors:
+    def encode_once(self, texts: Sequence[str]) -> Vectors:
+        """The same of a few texts, keeping nothing: for what users say."""
         batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt")
         mask_QT1 = batch["attention_mask"][..., None]
         hidden_QTD = self.model(**batch).last_hidden_state

@@ -33,7 +33,7 @@ class Scoping:
         scope = self._scope(adapter.path)
         if scope is None or not asked:
             return True
-        return any(scope.covers(_encoder().encode(asked), sure_margin=self._sure_margin))
+        return any(scope.covers(_encoder().encode_once(asked), sure_margin=self._sure_margin))
 
 
 def load_encoder_aside() -> None:

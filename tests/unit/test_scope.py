@@ -105,8 +105,10 @@ def test_of_a_long_message_the_end_counts(scope: Scope) -> None:
 
 def test_vectors_are_unit_and_do_not_depend_on_what_is_encoded_beside() -> None:
     sentences = open_encoder()
-    beside = sentences._encode([TAUGHT[0], "A much longer sentence that makes the shorter one be padded in the batch."])
-    np.testing.assert_allclose(beside[0], sentences._encode([TAUGHT[0]])[0], atol=1e-5)
+    beside = sentences.encode_once(
+        [TAUGHT[0], "A much longer sentence that makes the shorter one be padded in the batch."]
+    )
+    np.testing.assert_allclose(beside[0], sentences.encode_once([TAUGHT[0]])[0], atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(beside, axis=1), 1, atol=1e-5)
     assert sentences.encode([]).shape == (0, sentences.width)
 
