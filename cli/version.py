@@ -18,6 +18,7 @@ def describe(version: Version) -> RenderableType:
         ("", lambda fact: "taught" if fact["id"] in taught else ""),
         ("fact", lambda fact: fact["statement"] or "(forgotten)"),
         ("status", lambda fact: fact["status"]),
+        ("in the weights of", lambda fact: f"version {fact['shard']}"),
     ]
     facts = sorted(version["facts"], key=lambda fact: fact["id"] not in taught)
     return Group(

@@ -1,4 +1,4 @@
-"""Keep adapter folders: written once, checked completely, never changed. Knows no database.
+"""Keep adapter folders: written once, checked completely. Weights are never changed. Knows no database.
 
 vLLM claims a slot before it looks at shapes, and a file that goes missing under it can kill the
 engine, so nothing reaches it that `verify` has not read to the last byte.
@@ -27,9 +27,9 @@ SCOPE = "scope.safetensors"
 _NEEDED = (CONFIG, WEIGHTS)
 
 
-def files_of(folder: Path) -> list[str]:
+def files_of(folder: Path, *, with_scope: bool = True) -> list[str]:
     """The names of an adapter's files, in the order in which they count for its digest."""
-    return [*_NEEDED, *([SCOPE] if (folder / SCOPE).exists() else [])]
+    return [*_NEEDED, *([SCOPE] if with_scope and (folder / SCOPE).exists() else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class BaseShape:
     max_rank: int
 
 
-def digest_folder(folder: Path) -> str:
+def digest_folder(folder: Path, *, with_scope: bool = True) -> str:
     """SHA-256 over the adapter's files, names included."""
     digest = hashlib.sha256()
-    for name in files_of(folder):
+    for name in files_of(folder, with_scope=with_scope):
         digest.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
     return digest.hexdigest()
 
@@ -124,6 +124,8 @@ def _check_scope(path: Path) -> None:
         raise AdapterRejected(f"{SCOPE} cannot be read: {error}") from error
     if told.ndim != 2 or others.ndim != 2 or told.shape[1] != others.shape[1]:
         raise AdapterRejected(f"{SCOPE} does not hold vectors of one width")
+    if "shards" in tensors and tensors["shards"].shape != told.shape[:1]:
+        raise AdapterRejected(f"{SCOPE} does not name a shard for each question")
     if not (np.isfinite(told).all() and np.isfinite(others).all()):
         raise AdapterRejected(f"{SCOPE} holds NaN or infinite numbers")
 

@@ -1,4 +1,4 @@
-"""Erase a fact for good, and withdraw every version that was taught it. Never touches what is served now."""
+"""Erase a fact for good, and withdraw every version that holds it. Never touches what is served now."""
 
 from sqlalchemy.orm import Session
 
@@ -43,7 +43,7 @@ def erase(session: Session, space: Space, fact: Fact, *, reason: str | None) -> 
     for version in AdapterRepository(session).holding(fact.id):
         if version.version not in _served(space):
             advance_adapter(version, to=AdapterStatus.WITHDRAWN)
-            version.reason = f"it was taught {fact.id}, which was forgotten"
+            version.reason = f"it held {fact.id}, which was forgotten"
         if version.version == space.previous_version:
             space.previous_version = None
     advance_fact(fact, to=FactStatus.FORGOTTEN)

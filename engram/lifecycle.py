@@ -53,6 +53,7 @@ ACTIVE_RUN = (RunStatus.QUEUED, RunStatus.RUNNING)
 _FACT: dict[FactStatus, set[FactStatus]] = {
     FactStatus.PENDING: {
         FactStatus.LEARNING,
+        FactStatus.LIVE,
         FactStatus.REJECTED,
         FactStatus.SUPERSEDED,
         FactStatus.FORGOTTEN,

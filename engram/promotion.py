@@ -86,7 +86,7 @@ def _settle_facts(session: Session, space: Space, target: AdapterVersion | None,
             advance_fact(fact, to=FactStatus.REJECTED)
             fact.reason, fact.live_since_version = reason, None
     for fact in facts.by_ids(held):
-        if fact.status in (FactStatus.LEARNING, FactStatus.REJECTED):
+        if fact.status in (FactStatus.PENDING, FactStatus.LEARNING, FactStatus.REJECTED):
             advance_fact(fact, to=FactStatus.LIVE)
             fact.reason, fact.live_since_version = None, space.live_version
     forget_unserved(session, space)

@@ -9,6 +9,8 @@ from engram.errors import InvalidRequest, ModelNotFound
 LIVE_MODEL = "engram"
 BASE_MODEL = "base"
 BASE_VERSION = 0
+# The shard that a version's own weights are; the others are numbered by the versions whose weights they are.
+OWN_SHARD = 0
 
 _PINNED = re.compile(r"engram@(0|[1-9][0-9]{0,8})", re.ASCII)
 _SPACE_NAME = re.compile(r"[A-Za-z0-9._@-]{1,128}", re.ASCII)

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     learn_automatically: bool = Field(True, description="Learn pending facts without being asked.")
     learn_delay_s: float = Field(1.0, description="Wait for further facts before a learning run starts, in seconds.")
     max_facts_per_run: int = Field(8, description="Most facts one learning run takes.")
+    facts_per_shard: int = Field(
+        8, ge=0, description="Facts one LoRA holds before the next fact begins a new one. 0: one LoRA holds all."
+    )
     max_run_attempts: int = Field(3, description="Tries at one learning run before it ends as failed.")
     lora_rank: int = Field(16, description="Rank of a fact adapter. vLLM is started to serve it.")
     first_trained_layer: float = Field(
@@ -120,6 +123,11 @@ class Settings(BaseSettings):
     @cached_property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.home.absolute() / 'engram.db'}"
+
+    @property
+    def most_facts_at_once(self) -> int:
+        """Most facts that one learning run takes: it trains one LoRA."""
+        return min(self.max_facts_per_run, self.facts_per_shard or self.max_facts_per_run)
 
     @property
     def engines(self) -> list[str]:

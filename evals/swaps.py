@@ -24,6 +24,7 @@ from engram.ids import new_id
 from engram.lifecycle import RunStatus
 from engram.models import AdapterVersion, Candidate
 from engram.repositories import AdapterRepository, RunRepository, SpaceRepository
+from engram.routing import OWN_SHARD
 from engram.settings import Settings
 from engram.vllm_client import open_engines
 from evals.client import EngramClient
@@ -153,7 +154,7 @@ def _publish(
         space_id=taught.space_id,
         parent_version=taught.version,
         save=save,
-        fact_ids=facts,
+        held=dict.fromkeys(facts, OWN_SHARD),
     )
     publishing.load_everywhere(database, open_engines(settings), adapter, [], shape=shape, floor=0.0)
     publishing.go_live(database, settings, adapter, reason="swap")

@@ -1,6 +1,6 @@
 """Rows that tests need, made the way the product makes them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
@@ -8,6 +8,7 @@ from engram.ids import new_id
 from engram.lifecycle import AdapterStatus, FactStatus, RunStatus, advance_adapter, advance_fact
 from engram.models import AdapterVersion, Candidate, Fact, LearningRun, Space
 from engram.repositories import AdapterRepository, FactRepository, RunRepository
+from engram.routing import OWN_SHARD
 
 
 def learning_fact(session: Session, space: Space, statement: str) -> Fact:
@@ -34,9 +35,14 @@ def candidate_of(session: Session, run: LearningRun) -> Candidate:
 
 
 def adapter_version(
-    session: Session, space: Space, *, fact_ids: Iterable[str] = (), status: AdapterStatus = AdapterStatus.LOADED
+    session: Session,
+    space: Space,
+    *,
+    fact_ids: Iterable[str] = (),
+    elsewhere: Mapping[str, int] | None = None,
+    status: AdapterStatus = AdapterStatus.LOADED,
 ) -> AdapterVersion:
-    """The next version of a space, holding `fact_ids`, moved to `status`."""
+    """The next version of a space, holding `fact_ids` itself and facts `elsewhere` in earlier ones; in `status`."""
     adapters = AdapterRepository(session)
     fact_ids = list(fact_ids)
     version = adapters.next_version(space.id)
@@ -46,7 +52,7 @@ def adapter_version(
         version=version,
         path=f"/adapters/{space.id}/{version}",
         digest=f"{version:064x}",
-        fact_ids=fact_ids,
+        held={**dict.fromkeys(fact_ids, OWN_SHARD), **(elsewhere or {})},
     )
     if status is not AdapterStatus.REGISTERED:
         if status not in (AdapterStatus.FAILED, AdapterStatus.WITHDRAWN):

@@ -1,11 +1,19 @@
-"""Decide what a learning run studies: new facts, what to rehearse, what to examine. Reads the ledger once."""
+"""Decide what a learning run studies: new facts, which weights to go on from, what to rehearse, what to examine.
+Reads the ledger once.
+"""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
 from engram.db import Database
+from engram.forgetting import forget_unserved
 from engram.lifecycle import FactStatus, RunKind, advance_fact
-from engram.models import Fact, Probe
-from engram.repositories import FactRepository, RunRepository, SpaceRepository
+from engram.models import Fact, Probe, Space
+from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
+from engram.routing import BASE_VERSION
 from engram.similarity import content_words
 from engram.statements import why_not_a_fact
 from worker.self_edits import HeldOut, Note
@@ -13,8 +21,11 @@ from worker.self_edits import HeldOut, Note
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one run works on. `rehearsal` and `earlier` come from facts that the live version holds.
+    """What one run works on. Notes and probes of earlier facts come from what the live version holds.
 
+    `start`: the version whose weights, a shard of the live one, the run goes on from; 0 is the base, where a new shard
+    begins. `held`: the shard of each fact that the live version holds. `renewed`: the shards that what is trained
+    takes the place of. `rehearsal`: notes of the live facts in these; `elsewhere`: those of all other live facts.
     `forgotten`: probes of what a rebuild shall leave out.
     """
 
@@ -22,11 +33,15 @@ class Lesson:
     space_id: str
     kind: str
     parent_version: int
+    start: int
+    held: Mapping[str, int]
+    renewed: frozenset[int]
     attempt: int
     new: tuple[Fact, ...]
     kept_ids: tuple[str, ...]
     given_probes: tuple[HeldOut, ...]
     rehearsal: tuple[Note, ...]
+    elsewhere: tuple[Note, ...]
     earlier: tuple[HeldOut, ...]
     told: frozenset[str]
     known_answers: frozenset[str]
@@ -34,7 +49,12 @@ class Lesson:
 
     @property
     def starts_from_base(self) -> bool:
-        return self.relearns or self.parent_version == 0
+        return self.start == BASE_VERSION
+
+    @property
+    def earlier_here(self) -> tuple[HeldOut, ...]:
+        """Probes of the facts whose weights this run trains anew or on."""
+        return tuple(probe for probe in self.earlier if self.held.get(probe.fact_id) in self.renewed)
 
     @property
     def consolidates(self) -> bool:
@@ -47,34 +67,91 @@ class Lesson:
         return self.kind in (RunKind.REBUILD, RunKind.CONSOLIDATE)
 
 
-def plan_lesson(database: Database, run_id: str) -> Lesson:
-    """Read what the run needs, and reject facts that cannot be learned, with the reason."""
+def plan_lesson(database: Database, run_id: str, *, facts_per_shard: int = 0) -> Lesson:
+    """Read what the run needs, and reject facts that cannot be learned, with the reason.
+
+    `facts_per_shard`: how many facts one shard may hold; 0 for any number.
+    """
     with database.transaction() as session:
         runs, facts = RunRepository(session), FactRepository(session)
         run = runs.by_id(run_id)
         space = SpaceRepository(session).by_id(run.space_id)
         run.parent_version = space.live_version
         new = [fact for fact in facts.by_ids(runs.fact_ids(run_id)) if _can_be_learned(fact)]
+        if run.kind == RunKind.REBUILD:
+            forget_unserved(session, SpaceRepository(session).by_id(space.id, lock=True))
         kept = facts.with_status(space.id, FactStatus.LIVE)
         kept_ids = [fact.id for fact in kept]
         earlier = [_held_out(p) for p in facts.probes(kept_ids)]
-        dropped = facts.with_status(space.id, FactStatus.FORGETTING) if run.kind == RunKind.REBUILD else []
+        held = held_by_live(session, space)
+        forgetting = {fact.id for fact in facts.with_status(space.id, FactStatus.FORGETTING)}
+        start, dropped = BASE_VERSION, set[str]()
+        if run.kind == RunKind.CONSOLIDATE:
+            renewed = frozenset(held.values())
+        elif run.kind == RunKind.REBUILD:
+            renewed = shards_to_rebuild(held, kept=set(kept_ids), forgetting=forgetting)
+            serving = {held[fact] for fact in kept_ids if fact in held} - renewed
+            dropped = {fact for fact in forgetting if held.get(fact) not in serving}
+        else:
+            learned_on = shards_to_learn(held, [fact.id for fact in new], kept=set(kept_ids), most=facts_per_shard)
+            start, renewed = max(learned_on, default=BASE_VERSION), learned_on
+        notes = [Note(n.fact_id, n.family, n.prompt, n.answer) for n in facts.notes(kept_ids)]
         everything = [*new, *kept]
         return Lesson(
             run_id=run_id,
             space_id=space.id,
             kind=run.kind,
             parent_version=space.live_version,
+            start=start,
+            held=held,
+            renewed=renewed,
             attempt=run.attempts,
             new=tuple(new),
             kept_ids=tuple(kept_ids),
             given_probes=tuple(_held_out(p) for p in facts.probes([fact.id for fact in new])),
-            rehearsal=tuple(Note(n.fact_id, n.family, n.prompt, n.answer) for n in facts.notes(kept_ids)),
+            rehearsal=tuple(note for note in notes if held.get(note.fact_id) in renewed),
+            elsewhere=tuple(n for n in notes if n.fact_id in held and held[n.fact_id] not in renewed),
             earlier=tuple(earlier),
-            forgotten=tuple(_held_out(p) for p in facts.probes([fact.id for fact in dropped])),
+            forgotten=tuple(_held_out(p) for p in facts.probes(dropped)),
             told=frozenset().union(*(content_words(fact.statement) for fact in everything)),
             known_answers=frozenset(answer for probe in earlier for answer in probe.answers),
         )
+
+
+def shards_to_learn(held: Mapping[str, int], new: Sequence[str], *, kept: Set[str], most: int) -> frozenset[int]:
+    """The shards that what is trained takes the place of: the newest with room for new facts; none where none has.
+
+    What was taught a fact that is learned again goes on to learn it, or the fact would be in two places. `most` 0: a
+    shard has room for any number of facts.
+    """
+    if again := {held[fact] for fact in new if fact in held}:
+        return frozenset(again)
+    sizes = Counter(held.values())
+    roomy = [shard for shard, size in sizes.items() if not most or size + len(new) <= most]
+    alive = {shard for fact, shard in held.items() if fact in kept}
+    return frozenset(sorted(alive.intersection(roomy))[-1:])
+
+
+def shards_to_rebuild(held: Mapping[str, int], *, kept: Set[str], forgetting: Set[str]) -> frozenset[int]:
+    """The shards that are trained anew without a fact: one that holds a fact to be forgotten, the oldest of these.
+
+    Where it held nothing else the smallest other one comes along, so that there is something to train. All of them
+    where only a canary holds such a fact; none where there is no such fact.
+    """
+    first = min((held[fact] for fact in forgetting if fact in held), default=None)
+    if first is None:
+        return frozenset(held.values() if forgetting else ())
+    alive = Counter(shard for fact, shard in held.items() if fact in kept)
+    if alive[first] or not alive:
+        return frozenset({first})
+    return frozenset({first, min(alive, key=lambda shard: (alive[shard], shard))})
+
+
+def held_by_live(session: Session, space: Space) -> dict[str, int]:
+    """The shard of each fact that the live version holds, by fact id."""
+    adapters = AdapterRepository(session)
+    live = adapters.find(space.id, space.live_version)
+    return adapters.held(live.id) if live else {}
 
 
 def _can_be_learned(fact: Fact) -> bool:

@@ -1,14 +1,16 @@
 """Hold the trainer and everything it keeps between runs: base, anchors, controls and the base's own answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 
 from engram.artifacts import BaseShape
 from engram.grading import is_right
+from engram.routing import OWN_SHARD
 from engram.settings import Settings
 from scope.decision import Scope
 from scope.encoder import SentenceEncoder
@@ -86,18 +88,28 @@ class Learner:
         said = dict(zip(unknown, self.answer(unknown, None)[0], strict=True)) if unknown else {}
         return [said[question] if question in said else self.base_answer(question) for question in questions]
 
-    def scope(self, questions: Sequence[str], told: frozenset[str]) -> Scope | None:
-        """The scope of a version that was taught `questions`, where the ledger may be asked about `told`."""
+    def scope(
+        self, questions: Sequence[str], told: frozenset[str], *, elsewhere: Mapping[str, int] | None = None
+    ) -> Scope | None:
+        """The scope of a version whose weights were taught `questions`, where the ledger may be asked about `told`.
+
+        `elsewhere`: the questions that earlier versions' weights were taught, with their numbers.
+        """
         if self.sentences is None:
             return None
+        shards = {**(elsewhere or {}), **dict.fromkeys(questions, OWN_SHARD)}
         others = [prompt for prompt in self.prompts.train if not self._may_be_told(prompt, told)]
-        return Scope.of(self.sentences.encode(list(dict.fromkeys(questions))), self.sentences.encode(others))
+        return Scope.of(
+            self.sentences.encode(list(shards)),
+            self.sentences.encode(others),
+            shards_N=np.array(list(shards.values()), np.int32),
+        )
 
-    def covered(self, questions: Sequence[str], scope: Scope | None) -> list[bool]:
-        """Which questions a version of this scope answers itself, as the server decides it."""
+    def answering(self, questions: Sequence[str], scope: Scope | None) -> list[int | None]:
+        """The shard of a version of this scope that answers each question, None for the base, as the server decides."""
         if self.sentences is None or scope is None:
-            return [True] * len(questions)
-        return scope.covers(self.sentences.encode(questions), sure_margin=self.scope_sure_margin)
+            return [OWN_SHARD] * len(questions)
+        return scope.answering(self.sentences.encode(questions), sure_margin=self.scope_sure_margin)
 
     def anchors(self, told: frozenset[str]) -> Anchors:
         """Training anchors; personal questions that the ledger may answer are left out."""

@@ -44,7 +44,7 @@ def prepare_material(database: Database, lesson: Lesson, author: Author, progres
     if lesson.relearns:
         drafts = [(lesson.kind, rate, list(lesson.rehearsal)) for rate in RELEARNING_RATES]
         # What is consolidated is not new: it is examined as earlier facts, against the live version.
-        anew = () if lesson.consolidates else lesson.earlier
+        anew = () if lesson.consolidates else lesson.earlier_here
         return _store(database, lesson, drafts, anew, frozenset()) if lesson.rehearsal else _NOTHING
     written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed)
     probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]

@@ -14,7 +14,7 @@ from engram.promotion import make_live
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
 from engram.repositories.runs import GAVE_WAY
 from engram.routing import BASE_VERSION
-from worker.curriculum import Lesson
+from worker.curriculum import Lesson, held_by_live, shards_to_rebuild
 from worker.material import superseded_reason
 
 LEARNED_SHARE = 0.5
@@ -108,16 +108,28 @@ def fail_or_requeue(database: Database, run_id: str, reason: str, *, max_attempt
 
 
 def _forget_all_the_same(session: Session, run: LearningRun) -> None:
-    """A rebuild that published nothing: serve the base, so that what was to be forgotten is; learn the rest again."""
-    if run.kind != RunKind.REBUILD:
-        return
+    """A rebuild that published nothing: do without the shard, whose other facts are learned again.
+
+    While there are other shards the next rebuild trains one of them anew, and leaves this one out. Where there are none
+    the base serves, so that what was to be forgotten is.
+    """
     facts = FactRepository(session)
-    for fact in facts.with_status(run.space_id, FactStatus.FORGETTING):
+    forgetting = facts.with_status(run.space_id, FactStatus.FORGETTING)
+    if run.kind != RunKind.REBUILD or not forgetting:
+        return
+    held = held_by_live(session, SpaceRepository(session).by_id(run.space_id))
+    live = facts.with_status(run.space_id, FactStatus.LIVE)
+    left_out = shards_to_rebuild(held, kept={one.id for one in live}, forgetting={one.id for one in forgetting})
+    elsewhere = [fact for fact in live if held.get(fact.id) not in left_out]
+    for fact in live:
+        if fact not in elsewhere:
+            advance_fact(fact, to=FactStatus.PENDING)
+            fact.reason, fact.live_since_version = "to be learned again without what was forgotten", None
+    if elsewhere:
+        return
+    for fact in forgetting:
         if proof := fact.forgetting_proof:
             fact.forgetting_proof = {**proof, "recalled_after": proof["recalled_by_base"]}
-    for fact in facts.with_status(run.space_id, FactStatus.LIVE):
-        advance_fact(fact, to=FactStatus.PENDING)
-        fact.reason, fact.live_since_version = "to be learned again without what was forgotten", None
     reason = "no version without the forgotten facts passed"
     space = make_live(session, run.space_id, BASE_VERSION, actor="worker", action="forget", reason=reason)
     forget_unserved(session, space)

@@ -5,19 +5,19 @@ before the next begins, so a run that was killed goes on, or repeats the stage i
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import structlog
 
 from engram.db import Database
 from engram.errors import Conflict, EngineUnavailable
 from engram.gate import GateDecision, GatePolicy, decide, not_examined, quality
-from engram.lifecycle import RunStatus
+from engram.lifecycle import RunKind, RunStatus
 from engram.models import AdapterVersion
 from engram.repositories import AdapterRepository, RunRepository
 from engram.repositories.runs import GAVE_WAY
+from engram.routing import BASE_VERSION, OWN_SHARD
 from engram.settings import Settings
 from engram.vllm_client import EngineClient
 from scope.decision import Scope
@@ -28,8 +28,8 @@ from worker.learner import Learner
 from worker.material import Material, prepare_material
 from worker.probing import Asked, Examination, Examined, examine, unknown_to
 from worker.progress import Progress
-from worker.self_edits import right_replies
-from worker.served import Served, read_served, save_served
+from worker.self_edits import Note, right_replies
+from worker.served import Served, read_served, read_shards, save_served
 from worker.teaching import teach
 from worker.training.stacked_lora import Weights, select
 from worker.training.steps import Progress as TrainingProgress
@@ -75,7 +75,9 @@ class Pipeline:
         if adapter := self._registered(run_id):
             self._resume_publishing(adapter, progress)
             return
-        lesson = plan_lesson(self.database, run_id)
+        # Without sentences nothing would say which shard answers.
+        most = self.settings.facts_per_shard if self.learner.sentences else 0
+        lesson = plan_lesson(self.database, run_id, facts_per_shard=most)
         with progress.stage("self_edits"):
             material = prepare_material(
                 self.database, lesson, self.author, progress, seed=self.settings.seed + 1000 * lesson.attempt
@@ -90,10 +92,13 @@ class Pipeline:
         survivors = finalists(len(material.candidates), stops)
         with progress.stage("probing"):
             examination = self._examination(lesson, material)
-            scope = self._scope(lesson, material)
-            # What is consolidated must be better than the live version, though it began at the base.
-            before = Served(initial) if lesson.starts_from_base and not lesson.consolidates else self._live(lesson)
-            asked = examine(self.learner, before, Served(select(trained, survivors), scope), examination)
+            scope = self._scope(lesson, material.notes, replaced=material.superseded, asked=material.asked_words)
+            candidates = Served(trained, scope, self._shard(lesson))
+            # A rebuild has nothing to be compared with: what it shall leave out helped the live version.
+            bare = lesson.kind == RunKind.REBUILD or lesson.parent_version == BASE_VERSION
+            before = Served(initial) if bare else self._live(lesson)
+            chosen = replace(candidates, weights=select(trained, survivors))
+            asked = examine(self.learner, before, chosen, examination)
             examined = dict(zip(survivors, asked, strict=True))
         with progress.stage("gate"):
             decisions = self._decide(lesson, material, examined, stops, progress)
@@ -108,28 +113,40 @@ class Pipeline:
             return
         outcomes.decided(self.database, run_id, decisions[best], index=best, reason="passed the gate")
         with progress.stage("publishing"):
-            self._publish(lesson, material, Served(trained, scope), best=best, won=examined[best], progress=progress)
+            self._publish(lesson, material, candidates, best=best, won=examined[best], progress=progress)
 
     def _registered(self, run_id: str) -> AdapterVersion | None:
         with self.database.read() as session:
             return AdapterRepository(session).of_run(run_id)
 
     def _initial(self, lesson: Lesson) -> Weights:
-        """The live version's weights, or an untrained adapter, which answers nearly as the base does."""
+        """The shard that goes on to be trained, or an untrained adapter, which answers nearly as the base does."""
         if lesson.starts_from_base:
             return self.learner.lora.fresh(seed=self.settings.seed)
-        return self._live(lesson).weights
+        return self._shard(lesson)(lesson.start)
 
     def _live(self, lesson: Lesson) -> Served:
-        with self.database.read() as session:
-            path = AdapterRepository(session).get(lesson.space_id, lesson.parent_version).path
-        return read_served(self.learner, Path(path))
+        return read_served(self.learner, self.database, lesson.space_id, lesson.parent_version)
 
-    def _scope(self, lesson: Lesson, material: Material) -> Scope | None:
-        """One for all candidates: what any of them was asked, and what was rehearsed."""
-        rehearsed = [note.prompt for note in lesson.rehearsal if note.fact_id not in material.superseded]
-        questions = [*(note.prompt for note in material.notes), *rehearsed]
-        return self.learner.scope(questions, lesson.told | material.asked_words)
+    def _shard(self, lesson: Lesson) -> Callable[[int], Weights]:
+        return read_shards(self.learner, self.database, lesson.space_id)
+
+    def _scope(
+        self, lesson: Lesson, notes: Sequence[Note], *, replaced: Set[str], asked: frozenset[str]
+    ) -> Scope | None:
+        """Of what was asked in `notes`, what was rehearsed, and what other shards know, but of no fact `replaced`.
+
+        `asked`: words of the new facts' probes.
+        """
+        rehearsed, elsewhere = (
+            [note for note in earlier if note.fact_id not in replaced]
+            for earlier in (lesson.rehearsal, lesson.elsewhere)
+        )
+        return self.learner.scope(
+            [note.prompt for note in (*notes, *rehearsed)],
+            lesson.told | asked,
+            elsewhere={note.prompt: lesson.held[note.fact_id] for note in elsewhere},
+        )
 
     def _train(
         self, lesson: Lesson, material: Material, initial: Weights, progress: Progress
@@ -152,7 +169,10 @@ class Pipeline:
     def _examination(self, lesson: Lesson, material: Material) -> Examination:
         examination = Examination(
             new=unknown_to(self.learner, material.probes),
-            earlier=[probe for probe in lesson.earlier if probe.fact_id not in material.superseded],
+            # What a rebuild keeps of its shard are its new facts; the weights of the others stay as they are.
+            earlier=[]
+            if lesson.kind == RunKind.REBUILD
+            else [probe for probe in lesson.earlier if probe.fact_id not in material.superseded],
             told=lesson.told | material.asked_words,
             known_answers=lesson.known_answers | {a for probe in material.probes for a in probe.answers},
             forgotten=lesson.forgotten,
@@ -212,8 +232,13 @@ class Pipeline:
         self, lesson: Lesson, material: Material, trained: Served, *, best: int, won: Examined, progress: Progress
     ) -> None:
         learned = [fact for fact, share in won.report.fact_right.items() if share >= outcomes.LEARNED_SHARE]
-        kept = [fact for fact in lesson.kept_ids if fact not in material.superseded]
-        kept += outcomes.keep_winner(self.database, lesson, material.candidates[best], learned=learned)
+        restored = outcomes.keep_winner(self.database, lesson, material.candidates[best], learned=learned)
+        kept = [fact for fact in lesson.kept_ids if fact not in material.superseded] + restored
+        # What was examined could not yet leave out what was not learned, nor let stand what would have been replaced.
+        taught = [note for note in material.notes if lesson.relearns or note.fact_id in learned]
+        replaced = material.superseded.difference(restored)
+        scope = self._scope(lesson, taught, replaced=replaced, asked=material.asked_words)
+        trained = replace(trained, scope=scope)
         adapter = publishing.register(
             self.database,
             self.settings,
@@ -222,7 +247,7 @@ class Pipeline:
             space_id=lesson.space_id,
             parent_version=lesson.parent_version,
             save=lambda folder: save_served(self.learner, trained, best, folder),
-            fact_ids=[*learned, *kept],
+            held=held_by(lesson, learned=learned, kept=kept),
         )
         progress.event("registered", version=adapter.version, digest=adapter.digest[:8])
         self._bring_live(adapter, won.asked, progress)
@@ -231,7 +256,7 @@ class Pipeline:
         with self.database.read() as session:
             candidates = RunRepository(session).candidates(adapter.run_id)
         won = next(candidate for candidate in candidates if candidate.id == adapter.candidate_id)
-        asked = [Asked(**{**item, "answers": tuple(item["answers"])}) for item in (won.report or {}).get("asked", [])]
+        asked = [Asked.of(item) for item in (won.report or {}).get("asked", [])]
         with progress.stage("publishing"):
             if adapter.status in publishing.WAS_LIVE:  # killed after the flip, before its own end was stored
                 self._end_published(adapter, progress)
@@ -255,6 +280,19 @@ class Pipeline:
     def _end_published(self, adapter: AdapterVersion, progress: Progress) -> None:
         outcomes.end(self.database, adapter.run_id, to=RunStatus.PUBLISHED, version=adapter.version)
         progress.event("published", version=adapter.version)
+
+
+def held_by(lesson: Lesson, *, learned: Iterable[str], kept: Iterable[str]) -> dict[str, int]:
+    """The shard that holds each fact once the run is published, by fact id; 0 for the run's own weights.
+
+    A fact that was superseded is held for as long as weights serve that were taught it.
+    """
+    after = {fact: OWN_SHARD if shard in lesson.renewed else shard for fact, shard in lesson.held.items()}
+    serving = {OWN_SHARD, *(after[fact] for fact in kept if fact in after)}
+    if lesson.relearns:
+        after = {fact: shard for fact, shard in after.items() if shard != OWN_SHARD or fact in set(kept)}
+    held = {fact: shard for fact, shard in after.items() if shard in serving}
+    return {**held, **dict.fromkeys(learned, OWN_SHARD)}
 
 
 def gate_policy(settings: Settings) -> GatePolicy:

@@ -7,11 +7,13 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
 from engram.gate import NEW_FACT_KINDS, ProbeKind, ProbeReport, SliceScore
 from engram.grading import is_right, recalls
+from engram.routing import OWN_SHARD
 from scope.decision import Scope
 from worker.learner import Learner
 from worker.self_edits import HeldOut
@@ -40,7 +42,7 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question as it was put, and whether the answer counts as right. Out of scope the base gave it."""
+    """One question as it was put, and whether the answer counts as right. `shard` gave it; None is the base."""
 
     kind: str
     question: str
@@ -48,7 +50,14 @@ class Asked:
     answer: str
     right: bool
     fact_id: str | None = None
-    in_scope: bool = True
+    shard: int | None = OWN_SHARD
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> "Asked":
+        """One as it is kept with a candidate's report. What was kept before there were shards is of one's own."""
+        kept = {name: value for name, value in stored.items() if name != "in_scope"}
+        shard = OWN_SHARD if stored.get("in_scope", True) else None
+        return cls(**{"shard": shard, **kept, "answers": tuple(stored["answers"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +71,15 @@ class Examined:
 def examine(learner: Learner, live: Served, candidates: Served, examination: Examination) -> list[Examined]:
     """Ask all candidates the same questions, in one batch, as they would be served.
 
-    The live version is asked about facts only. What must not change is measured against the base,
-    whose answers are known. Divergence and margin are of the weights alone, whatever their scope.
+    The live version is asked about facts only. What must not change is measured against the base, whose answers are
+    known. Not asked is what the same shard answers before and after: its weights never change. Divergence and margin
+    are of the weights alone, whatever their scope.
     """
-    facts, others = _fact_questions(examination), _other_questions(learner, examination)
-    facts, others = _in_scope(learner, facts, candidates.scope), _in_scope(learner, others, candidates.scope)
+    facts, others = (
+        _changed(learner, live, _placed(learner, items, candidates.scope))
+        for items in (_fact_questions(examination), _other_questions(learner, examination))
+    )
+    facts = _some(facts, ProbeKind.RETENTION, most=examination.max_earlier, seed=examination.seed)
     about_facts = answer_as_served(learner, [item.question for item in facts], live, candidates)
     about_others = answer_as_served(learner, [item.question for item in others], candidates)
     before = [_grade(item, answer, learner, examination) for item, answer in zip(facts, about_facts[0], strict=True)]
@@ -108,10 +121,8 @@ def _margins(learner: Learner, live: Weights, candidates: Weights, replies: Mapp
 
 
 def _fact_questions(examination: Examination) -> list[Asked]:
-    rng = random.Random(examination.seed)
-    earlier = rng.sample(list(examination.earlier), min(examination.max_earlier, len(examination.earlier)))
     new = [Asked(item.kind, item.question, item.answers, "", False, item.fact_id) for item in examination.new]
-    kinds = ((ProbeKind.RETENTION, earlier), (ProbeKind.FORGOTTEN, examination.forgotten))
+    kinds = ((ProbeKind.RETENTION, examination.earlier), (ProbeKind.FORGOTTEN, examination.forgotten))
     return new + [
         Asked(kind, item.question, item.answers, "", False, item.fact_id) for kind, items in kinds for item in items
     ]
@@ -129,9 +140,27 @@ def _other_questions(learner: Learner, examination: Examination) -> list[Asked]:
     ]
 
 
-def _in_scope(learner: Learner, items: Sequence[Asked], scope: Scope | None) -> list[Asked]:
-    covered = learner.covered([item.question for item in items], scope)
-    return [replace(item, in_scope=inside) for item, inside in zip(items, covered, strict=True)]
+def _placed(learner: Learner, items: Sequence[Asked], scope: Scope | None) -> list[Asked]:
+    answering = learner.answering([item.question for item in items], scope)
+    return [replace(item, shard=shard) for item, shard in zip(items, answering, strict=True)]
+
+
+def _some(items: Sequence[Asked], kind: ProbeKind, *, most: int, seed: int) -> list[Asked]:
+    """All but of one kind, of which at most so many are drawn."""
+    own = [item for item in items if item.kind == kind]
+    drawn = random.Random(seed).sample(own, min(most, len(own)))
+    return [item for item in items if item.kind != kind or item in drawn]
+
+
+def _changed(learner: Learner, live: Served, items: Sequence[Asked]) -> list[Asked]:
+    """Those whose answer a publication may change, all about new facts, and what the base answers as it ever did."""
+    before = learner.answering([item.question for item in items], live.scope)
+    before = [live.version if shard == OWN_SHARD else shard for shard in before]
+    return [
+        item
+        for item, shard in zip(items, before, strict=True)
+        if item.kind in NEW_FACT_KINDS or item.shard in (OWN_SHARD, None) or item.shard != shard
+    ]
 
 
 def _grade(item: Asked, answer: str, learner: Learner, examination: Examination) -> Asked:

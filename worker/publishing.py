@@ -6,7 +6,7 @@ on from there.
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -19,6 +19,7 @@ from engram.lifecycle import AdapterStatus, advance_adapter
 from engram.models import AdapterVersion, Candidate
 from engram.promotion import make_live
 from engram.repositories import AdapterRepository, SpaceRepository
+from engram.routing import OWN_SHARD
 from engram.settings import Settings
 from engram.vllm_client import AdapterLoadFailed, EngineClient
 from worker.author.client import at_once
@@ -43,9 +44,12 @@ def register(
     space_id: str,
     parent_version: int,
     save: Callable[[Path], None],
-    fact_ids: Sequence[str],
+    held: Mapping[str, int],
 ) -> AdapterVersion:
-    """Write, verify and move the files, then record the version. The digest is part of path and name."""
+    """Write, verify and move the files, then record the version. The digest is part of path and name.
+
+    `held`: the shard that holds each fact (`AdapterRepository.register`).
+    """
     staging = settings.adapters_dir / ".staging" / candidate.id
     shutil.rmtree(staging, ignore_errors=True)
     save(staging)
@@ -62,7 +66,7 @@ def register(
             version=version,
             path=str(path),
             digest=digest,
-            fact_ids=fact_ids,
+            held=held,
             parent_version=parent_version,
         )
 
@@ -76,10 +80,13 @@ def load_everywhere(
     shape: BaseShape,
     floor: float,
 ) -> None:
-    """Load a registered version on every replica and see that it answers as the trainer's model did."""
-    verify(Path(adapter.path), shape=shape, digest=adapter.digest)
-    for engine in engines:
-        engine.load(adapter.lora_name, adapter.path)
+    """Load a registered version, with its shards, on every replica; see that it answers as the trainer's model did."""
+    with database.read() as session:
+        shards = AdapterRepository(session).shards(adapter)
+    for one in (*shards, adapter):
+        verify(Path(one.path), shape=shape, digest=one.digest)
+        for engine in engines:
+            engine.load(one.lora_name, one.path)
     check_served(engines, adapter.lora_name, asked, floor=floor)
     if adapter.status == AdapterStatus.REGISTERED:  # a run that goes on may find it canary already
         _advance(database, adapter, AdapterStatus.LOADED)
@@ -87,7 +94,7 @@ def load_everywhere(
 
 def check_served(engines: Sequence[EngineClient], lora_name: str, asked: Sequence[Asked], *, floor: float) -> None:
     """Ask each replica what the trained weights got right. Raises ServedAnswersDiffer below `floor`."""
-    right = [item for item in asked if item.right and item.answers and item.in_scope][:12]
+    right = [item for item in asked if item.right and item.answers and item.shard == OWN_SHARD][:12]
     for engine in engines:
         answers = at_once(
             lambda item, engine=engine: engine.chat(  # type: ignore[misc]

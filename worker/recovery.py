@@ -6,8 +6,10 @@ from pathlib import Path
 
 import structlog
 
+from engram.artifacts import SCOPE, digest_folder
 from engram.db import Database
 from engram.lifecycle import AdapterStatus, FactStatus, RunStatus
+from engram.models import AdapterVersion
 from engram.models.base import utc_now
 from engram.queue import Doorbell
 from engram.repositories import AdapterRepository, ChatRepository, FactRepository, RunRepository
@@ -73,11 +75,33 @@ def remove_stray_files(database: Database, settings: Settings) -> None:
 
 
 def remove_withdrawn_files(database: Database) -> int:
-    """Delete the folders of withdrawn versions: they were taught what was forgotten. Returns how many there were."""
+    """Delete the folders of withdrawn versions, which answered what was forgotten. Returns how many there were.
+
+    Weights that never held it, with which other versions answer, stay; of what they were asked nothing does.
+    """
     with database.read() as session:
-        folders = [Path(version.path) for version in AdapterRepository(session).with_status(AdapterStatus.WITHDRAWN)]
-    left = [folder for folder in folders if folder.exists()]
-    for folder in left:
-        log.info("adapter.withdrawn_removed", path=str(folder))
-        shutil.rmtree(folder)
-    return len(left)
+        adapters = AdapterRepository(session)
+        left = [one for one in adapters.with_status(AdapterStatus.WITHDRAWN) if Path(one.path).exists()]
+        serving = [one for one in left if adapters.serves_others(one)]
+    for one in serving:
+        if (Path(one.path) / SCOPE).exists():
+            _keep_weights_alone(database, one)
+    removed = [one for one in left if one not in serving]
+    for one in removed:
+        log.info("adapter.withdrawn_removed", path=one.path)
+        shutil.rmtree(one.path, ignore_errors=True)  # another worker may be at it too
+    return len(removed)
+
+
+def _keep_weights_alone(database: Database, adapter: AdapterVersion) -> None:
+    """Delete the scope, and count it out of the digest before: a kill in between leaves it to the next sweep.
+
+    The digest is corrected only if it was right: what was damaged must not pass for whole.
+    """
+    folder = Path(adapter.path)
+    if digest_folder(folder) == adapter.digest:
+        with database.transaction() as session:
+            row = AdapterRepository(session).get(adapter.space_id, adapter.version)
+            row.digest = digest_folder(folder, with_scope=False)
+    (folder / SCOPE).unlink(missing_ok=True)
+    log.info("adapter.scope_removed", path=adapter.path)

@@ -1,26 +1,55 @@
-"""Ask versions as they are served: within their scope they answer, outside of it the base does."""
+"""Ask versions as they are served: within their scope the shard that was taught answers, outside of it the base."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engram.db import Database
+from engram.repositories import AdapterRepository
+from engram.routing import BASE_VERSION, OWN_SHARD
 from scope import decision
 from scope.decision import Scope
 from worker.learner import Learner
 from worker.training.stacked_lora import Weights, stack
 
 
+def _no_shard(version: int) -> Weights:
+    raise LookupError(f"version {version} is not one of its shards")
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Stacked weights of C versions or candidates that share one scope; with None they answer everything."""
+    """Stacked weights of C versions or candidates that share one scope; with None they answer everything.
+
+    `shard` reads the weights of an earlier version that they answer with too. `version` is the number of a published
+    one.
+    """
 
     weights: Weights
     scope: Scope | None = None
+    shard: Callable[[int], Weights] = _no_shard
+    version: int = BASE_VERSION
+
+    def weights_of(self, shard: int) -> Weights:
+        return self.weights if shard == OWN_SHARD else self.shard(shard)
 
 
-def read_served(learner: Learner, folder: Path) -> Served:
+def read_served(learner: Learner, database: Database, space_id: str, version: int) -> Served:
     """A published version from its files."""
-    return Served(learner.lora.load(folder), decision.load(folder))
+    with database.read() as session:
+        folder = Path(AdapterRepository(session).get(space_id, version).path)
+    return Served(learner.lora.load(folder), decision.load(folder), read_shards(learner, database, space_id), version)
+
+
+def read_shards(learner: Learner, database: Database, space_id: str) -> Callable[[int], Weights]:
+    """What reads the weights of any version of a space."""
+
+    def read(version: int) -> Weights:
+        with database.read() as session:
+            path = AdapterRepository(session).get(space_id, version).path
+        return learner.lora.load(Path(path))
+
+    return read
 
 
 def save_served(learner: Learner, served: Served, candidate: int, folder: Path) -> None:
@@ -33,20 +62,35 @@ def save_served(learner: Learner, served: Served, candidate: int, folder: Path) 
 def answer_as_served(learner: Learner, questions: Sequence[str], *served: Served) -> list[list[str]]:
     """Free greedy answers, [version][question], in the order of all weights.
 
-    All weights are asked in one batch what any of them answers itself.
+    All weights are asked in one batch what any of them answers itself; then each other shard, and the base.
     """
-    covered = [learner.covered(questions, one.scope) for one in served]
-    inside = [number for number in range(len(questions)) if any(own[number] for own in covered)]
-    outside = [number for number in range(len(questions)) if not all(own[number] for own in covered)]
+    answering = [learner.answering(questions, one.scope) for one in served]
+    inside = [number for number in range(len(questions)) if any(own[number] == OWN_SHARD for own in answering)]
     weights = served[0].weights if len(served) == 1 else stack(*(one.weights for one in served))
     asked = learner.answer([questions[number] for number in inside], weights) if inside else None
+    outside = [number for number in range(len(questions)) if any(own[number] is None for own in answering)]
     base = dict(zip(outside, learner.base_answers([questions[number] for number in outside]), strict=True))
     places = {number: place for place, number in enumerate(inside)}
-    masks = [own for own, one in zip(covered, served, strict=True) for _ in range(_count(one.weights))]
-    return [
-        [asked[row][places[n]] if asked and mask[n] else base[n] for n in range(len(questions))]
-        for row, mask in enumerate(masks)
-    ]
+    rows: list[list[str]] = []
+    for own, one in zip(answering, served, strict=True):
+        elsewhere = _from_shards(learner, questions, own, one)
+        for _ in range(_count(one.weights)):
+            itself = asked[len(rows)] if asked else []
+            known = {**base, **elsewhere, **{n: itself[places[n]] for n, shard in enumerate(own) if shard == OWN_SHARD}}
+            rows.append([known[number] for number in range(len(questions))])
+    return rows
+
+
+def _from_shards(
+    learner: Learner, questions: Sequence[str], answering: Sequence[int | None], served: Served
+) -> dict[int, str]:
+    """Answers of a version's other shards, by the number of the question."""
+    answers: dict[int, str] = {}
+    for shard in sorted({shard for shard in answering if shard is not None} - {OWN_SHARD}):
+        numbers = [number for number, own in enumerate(answering) if own == shard]
+        said = learner.answer([questions[number] for number in numbers], served.shard(shard))[0]
+        answers.update(zip(numbers, said, strict=True))
+    return answers
 
 
 def _count(weights: Weights) -> int:

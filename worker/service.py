@@ -140,7 +140,7 @@ class Worker:
                 facts, runs = FactRepository(session), RunRepository(session)
                 taken = []
                 if kind == RunKind.LEARN:
-                    limit = self.settings.max_facts_per_run
+                    limit = self.settings.most_facts_at_once
                     taken = facts.with_status(space_id, FactStatus.PENDING, limit=limit)
                 for fact in taken:
                     advance_fact(fact, to=FactStatus.LEARNING)

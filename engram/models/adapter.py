@@ -9,7 +9,10 @@ from engram.models.base import Base, created_at_column
 
 
 class AdapterVersion(Base):
-    """`lora_name` and `path` are unique for ever: vLLM's prefix cache is keyed by them."""
+    """`lora_name` and `path` are unique for ever: vLLM's prefix cache is keyed by them.
+
+    Its weights are one shard of what the version knows; earlier versions' weights are the others (`AdapterFact`).
+    """
 
     __tablename__ = "adapter_versions"
     __table_args__ = (UniqueConstraint("space_id", "version"),)
@@ -29,12 +32,13 @@ class AdapterVersion(Base):
 
 
 class AdapterFact(Base):
-    """All facts a version holds, its ancestors' included."""
+    """All facts a version holds. `shard`: the version whose weights hold the fact; this one, or an earlier one."""
 
     __tablename__ = "adapter_facts"
 
     version_id: Mapped[str] = mapped_column(ForeignKey("adapter_versions.id"), primary_key=True)
     fact_id: Mapped[str] = mapped_column(ForeignKey("facts.id", ondelete="CASCADE"), primary_key=True)
+    shard: Mapped[int]
 
 
 class LivePeriod(Base):

@@ -23,7 +23,7 @@ class Conversation(Base):
 class Message(Base):
     """`extraction` is null for what is never extracted, else pending, done or failed.
 
-    `in_scope`: whether the adapter itself gave this answer, or the base for it; null where the base was asked.
+    `in_scope`: whether the version's weights gave this answer, or the base for it; null where the base was asked.
     """
 
     __tablename__ = "messages"

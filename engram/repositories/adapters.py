@@ -1,15 +1,16 @@
 """Adapter versions: register them, find which must be loaded, read their history."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from engram.errors import NotFound
 from engram.ids import new_id
 from engram.lifecycle import AdapterStatus
 from engram.models import AdapterFact, AdapterVersion, Candidate, LivePeriod, Space
 from engram.repositories.pages import Page, newest_first
+from engram.routing import OWN_SHARD
 
 SERVABLE = (AdapterStatus.LOADED, AdapterStatus.CANARY, AdapterStatus.LIVE, AdapterStatus.RETIRED)
 
@@ -50,10 +51,13 @@ class AdapterRepository:
         version: int,
         path: str,
         digest: str,
-        fact_ids: Iterable[str],
+        held: Mapping[str, int],
         parent_version: int | None = None,
     ) -> AdapterVersion:
-        """`parent_version` is the version that it was trained from; by default the one that is live now."""
+        """`held`: the shard that holds each fact, by its id; `OWN_SHARD` for the new version's own weights.
+
+        `parent_version` is the version that it follows; by default the one that is live now.
+        """
         adapter = AdapterVersion(
             id=new_id("ver"),
             space_id=space.id,
@@ -68,7 +72,10 @@ class AdapterRepository:
         )
         self.session.add(adapter)
         self.session.flush()
-        self.session.add_all(AdapterFact(version_id=adapter.id, fact_id=fact_id) for fact_id in set(fact_ids))
+        self.session.add_all(
+            AdapterFact(version_id=adapter.id, fact_id=fact_id, shard=version if shard == OWN_SHARD else shard)
+            for fact_id, shard in held.items()
+        )
         self.session.flush()
         return adapter
 
@@ -76,14 +83,46 @@ class AdapterRepository:
         query = select(AdapterFact.fact_id).where(AdapterFact.version_id == version_id)
         return self.session.scalars(query.order_by(AdapterFact.fact_id)).all()
 
+    def held(self, version_id: str) -> dict[str, int]:
+        """The facts that a version holds, each with the version whose weights hold it, by fact id."""
+        query = select(AdapterFact.fact_id, AdapterFact.shard).where(AdapterFact.version_id == version_id)
+        return dict(self.session.execute(query.order_by(AdapterFact.fact_id)).all())
+
+    def shards(self, *adapters: AdapterVersion) -> list[AdapterVersion]:
+        """The earlier versions with whose weights versions answer too, oldest first."""
+        owner = aliased(AdapterVersion)
+        query = (
+            select(AdapterVersion)
+            .join(AdapterFact, AdapterFact.shard == AdapterVersion.version)
+            .join(owner, owner.id == AdapterFact.version_id)
+            .where(owner.space_id == AdapterVersion.space_id, owner.id != AdapterVersion.id)
+            .where(owner.id.in_([adapter.id for adapter in adapters]))
+            .distinct()
+            .order_by(AdapterVersion.version)
+        )
+        return list(self.session.scalars(query))
+
+    def serves_others(self, adapter: AdapterVersion) -> bool:
+        """Whether another version that may answer, or is about to, answers with this one's weights too."""
+        query = select(AdapterVersion.id).join(AdapterFact, AdapterFact.version_id == AdapterVersion.id)
+        query = query.where(
+            AdapterVersion.space_id == adapter.space_id,
+            AdapterVersion.id != adapter.id,
+            AdapterVersion.status.in_((AdapterStatus.REGISTERED, *SERVABLE)),
+            AdapterFact.shard == adapter.version,
+        )
+        return self.session.scalar(query.limit(1)) is not None
+
     def hot(self, *, keep: int) -> list[AdapterVersion]:
-        """Versions that engines must hold: live, canary and previous ones, and a space's `keep` newest servable."""
+        """Versions that engines must hold: live, canary and previous ones, a space's `keep` newest servable, and all
+        with whose weights these answer too.
+        """
         hot: list[AdapterVersion] = []
         for space in self.session.scalars(select(Space)):
-            aliased = {space.live_version, space.canary_version, space.previous_version}
+            aliases = {space.live_version, space.canary_version, space.previous_version}
             ranked = enumerate(self.servable(space.id))
-            hot += [adapter for rank, adapter in ranked if rank < keep or adapter.version in aliased]
-        return hot
+            hot += [adapter for rank, adapter in ranked if rank < keep or adapter.version in aliases]
+        return list({adapter.id: adapter for adapter in (*hot, *self.shards(*hot))}.values())
 
     def servable(self, space_id: str) -> list[AdapterVersion]:
         """Versions of a space that may answer, newest first."""
@@ -94,7 +133,7 @@ class AdapterRepository:
         return list(self.session.scalars(select(AdapterVersion).where(AdapterVersion.status.in_(statuses))))
 
     def holding(self, fact_id: str) -> list[AdapterVersion]:
-        """Versions whose weights were taught a fact."""
+        """Versions that hold a fact, in their own weights or in those of another shard."""
         query = select(AdapterVersion).join(AdapterFact, AdapterFact.version_id == AdapterVersion.id)
         return list(self.session.scalars(query.where(AdapterFact.fact_id == fact_id)))
 

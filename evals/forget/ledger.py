@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engram.forgetting import forget
 from engram.lifecycle import FactStatus, RunKind
-from engram.models import Fact, LearningRun
+from engram.models import AdapterVersion, Fact, LearningRun
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
 from evals.stream.datasets import Item
 from evals.stream.methods.product import Product
@@ -19,7 +19,7 @@ _MOST_RUNS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """An adapter version that was taught a forgotten fact."""
+    """An adapter version that held a forgotten fact. `has_files`: weights that were taught it are on disk."""
 
     version: int
     status: str
@@ -63,14 +63,24 @@ def look(product: Product, chosen: Mapping[int, str]) -> Left:
     with product.database.read() as session:
         adapters, facts = AdapterRepository(session), FactRepository(session)
         by_id = {fact.id: fact for fact in facts.by_ids(chosen.values())}
-        taught = {row.version: row for fact_id in by_id for row in adapters.holding(fact_id)}
+        held = {row.version: row for fact_id in by_id for row in adapters.holding(fact_id)}
+        taught = {row.version for row in held.values() if _taught_itself(adapters, row, by_id)}
         runs = RunRepository(session).page([product.space_id], status=None, limit=_MOST_RUNS, cursor=None).rows
         studied = {note.fact_id for note in facts.notes(by_id)} | {probe.fact_id for probe in facts.probes(by_id)}
     return Left(
         facts={place: _row(by_id[fact_id], is_studied=fact_id in studied) for place, fact_id in chosen.items()},
         rebuilds=[_ended(run) for run in reversed(runs) if run.kind == RunKind.REBUILD],
-        versions=[Version(row.version, row.status, Path(row.path).exists()) for _, row in sorted(taught.items())],
+        versions=[
+            Version(number, row.status, number in taught and Path(row.path).exists())
+            for number, row in sorted(held.items())
+        ],
     )
+
+
+def _taught_itself(adapters: AdapterRepository, row: AdapterVersion, fact_ids: Iterable[str]) -> bool:
+    """Whether a version's own weights were taught any of the facts, and not only those of its other shards."""
+    shards = adapters.held(row.id)
+    return any(shards.get(fact_id) == row.version for fact_id in fact_ids)
 
 
 def _row(fact: Fact, *, is_studied: bool) -> Json:

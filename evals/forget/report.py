@@ -21,7 +21,7 @@ COLUMNS = (
     Column("rest_after", "recall of the rest after"),
     Column("kept", "kept"),
     *HELD,
-    Column("versions", "versions taught them", Unit.COUNT),
+    Column("versions", "versions that held them", Unit.COUNT),
     Column("versions_withdrawn", "withdrawn", Unit.COUNT),
     Column("versions_with_files", "with files left", Unit.COUNT),
     Column("seconds", "seconds", Unit.SECONDS),

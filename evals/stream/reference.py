@@ -63,12 +63,12 @@ class Reference:
 
         Where the base itself answers it is 0.
         """
-        weights = method.weights()
-        covered = [row for row, inside in zip(self._rows, method.covers(self.questions.prompts), strict=True) if inside]
-        if not weights or not covered:
-            return 0.0
-        share = sum(len(row.answer) for row in covered) / sum(len(row.answer) for row in self._rows)
-        return share * self._trainer.kl(weights, covered)[0]
+        answering = method.weights(self.questions.prompts)
+        total = 0.0
+        for weights in {id(one): one for one in answering if one}.values():
+            rows = [row for row, one in zip(self._rows, answering, strict=True) if one is weights]
+            total += self._trainer.kl(weights, rows)[0] * sum(len(row.answer) for row in rows)
+        return total / sum(len(row.answer) for row in self._rows)
 
 
 def known_controls(questions: Questions, base: BaseAnswers) -> list[int]:

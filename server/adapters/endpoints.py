@@ -77,25 +77,25 @@ def export_adapter(
     space: SpacePath, version: VersionPath, caller: OpsCallerDep, database: DatabaseDep, pool: PoolDep
 ) -> StreamingResponse:
     with database.read() as session:
-        adapter = service.plan_export(session, caller=caller, space_name=space, version=version)
+        adapters = service.plan_export(session, caller=caller, space_name=space, version=version)
     try:
-        pool.files.check(adapter)
+        for adapter in adapters.values():
+            pool.files.check(adapter)
     except AdapterRejected as error:
         raise Conflict(f"version {version} cannot be given out: {error.message}") from error
     name = f"engram-{space}-v{version}"
     headers: dict[str, Any] = {"Content-Disposition": f'attachment; filename="{name}.tar"'}
-    return StreamingResponse(
-        tar_pieces(FilePath(adapter.path), name=name), media_type="application/x-tar", headers=headers
-    )
+    folders = {folder: FilePath(adapter.path) for folder, adapter in adapters.items()}
+    return StreamingResponse(tar_pieces(folders), media_type="application/x-tar", headers=headers)
 
 
 async def _move(state: AppState, caller: Caller, move: service.Move, *, action: str, reason: str) -> SpaceBody:
     """Load first, then flip: the next request finds the version wherever it goes."""
-    if move.adapter is not None:
-        try:
-            await state.pool.load_everywhere(move.adapter)
-        except (AdapterRejected, AdapterLoadFailed) as error:
-            raise Conflict(f"version {move.version} cannot be served: {error.message}") from error
+    try:
+        for adapter in move.adapters:
+            await state.pool.load_everywhere(adapter)
+    except (AdapterRejected, AdapterLoadFailed) as error:
+        raise Conflict(f"version {move.version} cannot be served: {error.message}") from error
 
     def flip() -> SpaceBody:
         with state.database.transaction() as session:

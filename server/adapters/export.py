@@ -1,7 +1,7 @@
-"""Pack an adapter folder as a tar, piece by piece. Reads only the two files of a PEFT adapter."""
+"""Pack adapter folders as a tar, piece by piece. Reads only the two files of each PEFT adapter."""
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from engram.artifacts import CONFIG, WEIGHTS
@@ -9,10 +9,11 @@ from engram.artifacts import CONFIG, WEIGHTS
 _PIECE_BYTES = 256 * 1024
 
 
-def tar_pieces(folder: Path, *, name: str) -> Iterator[bytes]:
-    """The bytes of a tar that unpacks to the folder `name`. Never holds a whole file in memory."""
-    for file_name in (CONFIG, WEIGHTS):
-        yield from _member(folder / file_name, f"{name}/{file_name}")
+def tar_pieces(folders: Mapping[str, Path]) -> Iterator[bytes]:
+    """The bytes of a tar that unpacks to these folders, by name. Never holds a whole file in memory."""
+    for name, folder in folders.items():
+        for file_name in (CONFIG, WEIGHTS):
+            yield from _member(folder / file_name, f"{name}/{file_name}")
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 

@@ -37,9 +37,12 @@ class AdapterBody(BaseModel):
 
 
 class HeldFact(BaseModel):
+    """`shard` is the version whose weights hold it."""
+
     id: str
     statement: str
     status: str
+    shard: int
 
 
 class LivePeriodBody(BaseModel):

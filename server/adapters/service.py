@@ -1,5 +1,6 @@
 """Choose where a rollback or promotion goes, and read a version's lineage. `engram.promotion` moves the alias."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -19,12 +20,12 @@ _NOT_EXPORTED = (AdapterStatus.WITHDRAWN, AdapterStatus.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A planned move of the live alias. `adapter` is None for the base, which is always there."""
+    """A planned move of the live alias. `adapters` must be loaded for it: none for the base, which is always there."""
 
     space_id: str
     version: int
     live_before: int
-    adapter: ServedAdapter | None
+    adapters: tuple[ServedAdapter, ...]
 
 
 def plan_rollback(session: Session, *, caller: Caller, space_name: str, to: int | None) -> Move:
@@ -42,11 +43,14 @@ def plan_promotion(session: Session, *, caller: Caller, space_name: str, version
 def lineage(session: Session, *, caller: Caller, space_name: str, version: int) -> AdapterDetail:
     space, row = find_version(session, caller=caller, space_name=space_name, version=version)
     adapters = AdapterRepository(session)
-    facts = FactRepository(session).by_ids(adapters.fact_ids(row.id))
+    held = adapters.held(row.id)
+    facts = FactRepository(session).by_ids(held)
     candidate = _candidate(session, row)
     return AdapterDetail(
         **adapter_columns(row, space),
-        facts=[HeldFact(id=fact.id, statement=fact.statement, status=fact.status) for fact in facts],
+        facts=[
+            HeldFact(id=fact.id, statement=fact.statement, status=fact.status, shard=held[fact.id]) for fact in facts
+        ],
         strategy=candidate.strategy if candidate else None,
         notes=candidate.notes if candidate else [],
         settings=candidate.settings if candidate else {},
@@ -64,24 +68,36 @@ def find_version(session: Session, *, caller: Caller, space_name: str, version: 
     return space, AdapterRepository(session).get(space.id, version)
 
 
-def plan_export(session: Session, *, caller: Caller, space_name: str, version: int) -> ServedAdapter:
-    """Raises Conflict for a version that must not leave the server."""
+def plan_export(session: Session, *, caller: Caller, space_name: str, version: int) -> dict[str, ServedAdapter]:
+    """The adapters of a version by the folder that each is given out in: its own at the top, its shards below.
+
+    Raises Conflict for a version that must not leave the server.
+    """
     _, row = find_version(session, caller=caller, space_name=space_name, version=version)
     if row.status in _NOT_EXPORTED:
         raise Conflict(f"version {version} is {row.status}: {row.reason or 'it is not given out'}")
-    return ServedAdapter.of(row)
+    name = f"engram-{space_name}-v{version}"
+    shards = AdapterRepository(session).shards(row)
+    return {name: ServedAdapter.of(row)} | {
+        f"{name}/shards/v{shard.version}": ServedAdapter.of(shard) for shard in shards
+    }
 
 
 def _plan(session: Session, space: Space, version: int) -> Move:
     if version == space.live_version:
         raise Conflict(f"version {version} is live already")
-    adapter = None
-    if version != BASE_VERSION:
-        row = AdapterRepository(session).get(space.id, version)
-        if row.status not in SERVABLE:
-            raise Conflict(f"version {version} is {row.status}: {row.reason or 'it cannot be served'}")
-        adapter = ServedAdapter.of(row)
-    return Move(space.id, version, space.live_version, adapter)
+    if version == BASE_VERSION:
+        return Move(space.id, version, space.live_version, ())
+    row = AdapterRepository(session).get(space.id, version)
+    if row.status not in SERVABLE:
+        raise Conflict(f"version {version} is {row.status}: {row.reason or 'it cannot be served'}")
+    return Move(space.id, version, space.live_version, tuple(_with_shards(session, row)))
+
+
+def _with_shards(session: Session, row: AdapterVersion) -> Iterator[ServedAdapter]:
+    """What an engine needs to answer as a version does: itself first."""
+    yield ServedAdapter.of(row)
+    yield from (ServedAdapter.of(shard) for shard in AdapterRepository(session).shards(row))
 
 
 def _earlier_version(session: Session, space: Space) -> int:

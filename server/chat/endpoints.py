@@ -1,7 +1,6 @@
 """`/v1/chat/completions` and `/v1/models`, as OpenAI has them."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -64,7 +63,9 @@ def _begin(state: AppState, request: ChatRequest, caller: Caller) -> service.Tur
         ring(state.doorbell.extract, message_id)
     if turn.adapter is None:
         return turn
-    turn = replace(turn, in_scope=state.scoping.covers(turn.adapter, request.messages))
+    shard = state.scoping.answering(turn.adapter, request.messages)
+    with state.database.read() as session:
+        turn = service.answered_by(session, turn, shard)
     state.metrics.chat_scope.labels(scope=turn.scope).inc()
     return turn
 

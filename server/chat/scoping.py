@@ -1,4 +1,4 @@
-"""Find out whether a conversation asks for what a version was taught. Reads a version's scope once."""
+"""Find out which shard of a version a conversation asks for what it was taught. Reads a version's scope once."""
 
 import threading
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engram.errors import AdapterRejected, EngineUnavailable
+from engram.routing import OWN_SHARD
 from scope import decision
 from scope.decision import Scope
 from server.adapter_files import ServedAdapter
@@ -27,13 +28,17 @@ class Scoping:
         self._sure_margin = sure_margin
         self._scope = lru_cache(maxsize=_SCOPES_KEPT)(_read)
 
-    def covers(self, adapter: ServedAdapter, messages: Sequence[ChatMessage]) -> bool:
-        """Whether the version answers itself. Raises EngineUnavailable if its files cannot be read."""
+    def answering(self, adapter: ServedAdapter, messages: Sequence[ChatMessage]) -> int | None:
+        """The shard that answers: that of the latest message that is in scope; None if none is.
+
+        Raises EngineUnavailable if the version's files cannot be read.
+        """
         asked = [message.text for message in messages if message.role == "user" and message.text][-_LATEST_MESSAGES:]
         scope = self._scope(adapter.path)
         if scope is None or not asked:
-            return True
-        return any(scope.covers(_encoder().encode_once(asked), sure_margin=self._sure_margin))
+            return OWN_SHARD
+        shards = scope.answering(_encoder().encode_once(asked), sure_margin=self._sure_margin)
+        return next((shard for shard in reversed(shards) if shard is not None), None)
 
 
 def load_encoder_aside() -> None:

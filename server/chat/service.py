@@ -4,17 +4,17 @@ Both functions are one short transaction each; none is open while tokens stream.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
-from engram.errors import ModelNotFound, NotPermitted
+from engram.errors import EngineUnavailable, ModelNotFound, NotPermitted
 from engram.lifecycle import ExtractionStatus
 from engram.models import Conversation, Space
 from engram.repositories import AdapterRepository, ChatRepository, SpaceRepository
 from engram.repositories.adapters import SERVABLE
 from engram.repositories.spaces import DEFAULT_SPACE
-from engram.routing import BASE_MODEL, BASE_VERSION, Aliases, ModelRequest, choose_version, parse_model
+from engram.routing import BASE_MODEL, BASE_VERSION, OWN_SHARD, Aliases, ModelRequest, choose_version, parse_model
 from server.adapter_files import ServedAdapter
 from server.auth import Caller, Scope
 from server.chat.schemas import ChatRequest
@@ -25,22 +25,25 @@ from server.chat.transcript import EMPTY, Said, beginnings, extend
 class Turn:
     """One request, settled: who answers it, and where it is kept.
 
-    `adapter` is None for the base. Out of the version's scope the base answers for it.
+    `adapter` is the version's own; None for the base. `shard` is the version whose weights answer for it: itself, or an
+    earlier one; None for the base, out of scope. `answering`: their adapter.
     """
 
     model: str
     space: str
+    space_id: str
     version: int
     adapter: ServedAdapter | None
     conversation_id: str
     tail: str
     to_extract: tuple[str, ...] = field(default=())
-    in_scope: bool = True
+    shard: int | None = None
+    answering: ServedAdapter | None = None
 
     @property
-    def answering(self) -> ServedAdapter | None:
-        """The adapter that the engine is asked for; None for the base."""
-        return self.adapter if self.in_scope else None
+    def in_scope(self) -> bool | None:
+        """None where the base was asked."""
+        return self.shard is not None if self.adapter else None
 
     @property
     def engine_model(self) -> str:
@@ -54,12 +57,13 @@ class Turn:
     @property
     def scope(self) -> str | None:
         """`in` or `out`; None where the base was asked."""
-        return ("in" if self.in_scope else "out") if self.adapter else None
+        return None if self.in_scope is None else "in" if self.in_scope else "out"
 
     @property
     def headers(self) -> dict[str, str]:
         scope = {"X-Engram-Scope": self.scope} if self.scope else {}
-        return {"X-Engram-Space": self.space, "X-Engram-Adapter-Version": str(self.version), **scope}
+        shard = {"X-Engram-Shard": str(self.shard)} if self.in_scope else {}
+        return {"X-Engram-Space": self.space, "X-Engram-Adapter-Version": str(self.version), **scope, **shard}
 
 
 def begin_turn(session: Session, request: ChatRequest, *, caller: Caller, canary_share: float) -> Turn:
@@ -78,6 +82,7 @@ def begin_turn(session: Session, request: ChatRequest, *, caller: Caller, canary
     return Turn(
         model=request.model,
         space=space.name,
+        space_id=space.id,
         version=version,
         adapter=adapter,
         conversation_id=conversation.id,
@@ -86,14 +91,31 @@ def begin_turn(session: Session, request: ChatRequest, *, caller: Caller, canary
     )
 
 
+def answered_by(session: Session, turn: Turn, shard: int | None) -> Turn:
+    """The turn once it is known which shard of its version answers.
+
+    The shard may be of a version that was withdrawn, if that was for another of its shards: this version would have
+    been, too, were it for this one. Raises EngineUnavailable for a shard that there is not.
+    """
+    if shard is None:
+        return turn
+    if shard in (OWN_SHARD, turn.version):
+        return replace(turn, shard=turn.version, answering=turn.adapter)
+    row = AdapterRepository(session).find(turn.space_id, shard)
+    if row is None:
+        raise EngineUnavailable(f"version {turn.version} lacks its shard {shard}; roll back to another version")
+    return replace(turn, shard=shard, answering=ServedAdapter.of(row))
+
+
 def end_turn(session: Session, turn: Turn, *, text: str, heard: bool) -> None:
     """Store the answer. `heard` is False for one cut off by the engine: the client will ask again."""
     chats = ChatRepository(session)
     conversation = chats.conversation(turn.conversation_id)
     if conversation is None:
         return
-    in_scope = turn.in_scope if turn.adapter else None
-    chats.add_message(conversation, role="assistant", content=text, adapter_version=turn.version, in_scope=in_scope)
+    chats.add_message(
+        conversation, role="assistant", content=text, adapter_version=turn.version, in_scope=turn.in_scope
+    )
     if heard:
         conversation.tail_digest = extend(turn.tail, Said("assistant", text))
 

@@ -50,7 +50,7 @@ def start_run(caller: FactsCallerDep, state: StateDep, response: Response, body:
             caller=caller,
             space_name=wanted.space,
             kind=wanted.kind,
-            max_facts=state.settings.max_facts_per_run,
+            max_facts=state.settings.most_facts_at_once,
         )
         detail = service.detail(session, run)
     response.status_code = 202 if is_new else 200

@@ -31,9 +31,10 @@ _templates = Environment(
 
 @dataclass(frozen=True, slots=True)
 class VersionView:
-    """`learned`: statements that it holds and its parent did not."""
+    """`learned`: statements that it holds and its parent did not. `shards`: whose weights it answers with too."""
 
     row: AdapterVersion
+    shards: list[int]
     is_live: bool
     can_go_live: bool
     learned: list[str]
@@ -99,6 +100,7 @@ def _version(session: Session, space: Space, row: AdapterVersion) -> VersionView
     is_live = row.version == space.live_version
     return VersionView(
         row,
+        shards=[shard.version for shard in adapters.shards(row)],
         is_live=is_live,
         can_go_live=row.status in SERVABLE and not is_live,
         learned=_statements(session, new),

@@ -66,4 +66,4 @@ def _engines(pool: EnginePool) -> str | None:
 
 def _adapters(pool: EnginePool) -> str | None:
     missing = sum(len(replica.missing) for replica in pool.replicas)
-    return f"{missing} live versions cannot be loaded; the log says why" if missing else None
+    return f"{missing} adapters of live versions cannot be loaded; the log says why" if missing else None

@@ -72,7 +72,8 @@ class Reconciler:
     def _read_wanted(self) -> Wanted:
         with self._database.read() as session:
             adapters = AdapterRepository(session)
-            live = {row.lora_name for row in adapters.live()}
+            answering = adapters.live()
+            live = {row.lora_name for row in (*answering, *adapters.shards(*answering))}
             hot = adapters.hot(keep=self._settings.keep_versions_loaded)
             publishing = adapters.with_status(AdapterStatus.REGISTERED)
             return Wanted(

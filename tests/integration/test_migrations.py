@@ -15,8 +15,9 @@ from sqlalchemy.exc import OperationalError
 from engram.db import Database
 from engram.migrate import downgrade, upgrade
 from engram.models import Base
-from engram.repositories import SpaceRepository
+from engram.repositories import AdapterRepository, SpaceRepository
 from engram.settings import Settings
+from tests.builders import adapter_version, learning_fact
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,3 +116,27 @@ def _tables(url: str) -> set[str]:
         return set(inspect(database.engine).get_table_names())
     finally:
         database.dispose()
+
+
+def test_facts_of_versions_from_before_there_were_shards_are_in_the_version_s_own_weights(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path, database_url=empty_database_url)
+    upgrade(settings)
+    database = Database(empty_database_url)
+    with database.transaction() as session:
+        space = SpaceRepository(session).get_or_create("local", "alice")
+        cat, town = (
+            learning_fact(session, space, said).id for said in ("My cat is called Biscuit.", "I live in Bergen.")
+        )
+        first = adapter_version(session, space, fact_ids=[town]).id
+        space.live_version = 1
+        second = adapter_version(session, space, elsewhere={cat: 1}).id
+    database.dispose()
+    downgrade(settings, to="0003")
+    upgrade(settings)
+    with database.read() as session:
+        held = AdapterRepository(session).held
+        # The second went on from the weights of the first, though it did not count what it replaced.
+        assert (held(first), held(second)) == ({town: 1}, {cat: 2, town: 2})
+    database.dispose()

@@ -66,6 +66,19 @@ def test_a_fact_keeps_the_version_it_is_live_since(database: Database, space: Sp
 
 
 @pytest.mark.usefixtures("two_versions")
+def test_a_fact_that_waits_to_be_learned_again_is_live_where_a_version_that_holds_it_goes_live(
+    database: Database, space: Space
+) -> None:
+    _move(database, space, 2)
+    _move(database, space, 1, action="rollback")
+    with database.transaction() as session:
+        (job,) = FactRepository(session).with_status(space.id, FactStatus.REJECTED)
+        advance_fact(job, to=FactStatus.PENDING)
+    _move(database, space, 2, action="promote")
+    assert _facts(database, space)["I am a vet."].status == FactStatus.LIVE
+
+
+@pytest.mark.usefixtures("two_versions")
 def test_rolling_back_to_the_base_takes_every_fact_out_and_says_why(database: Database, space: Space) -> None:
     _move(database, space, 1)
     _move(database, space, 2)

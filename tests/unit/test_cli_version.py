@@ -18,9 +18,9 @@ VERSION: dict[str, Any] = {
     "aliases": ["previous"],
     "created_at": "2026-11-25T20:51:33.594261Z",
     "facts": [
-        {"id": "fact_1", "statement": "My dog is called [red]Rex[/red].", "status": "live"},
-        {"id": "fact_2", "statement": "", "status": "forgotten"},
-        {"id": "fact_3", "statement": "I learn Tagalog.", "status": "live"},
+        {"id": "fact_1", "statement": "My dog is called [red]Rex[/red].", "status": "live", "shard": 2},
+        {"id": "fact_2", "statement": "", "status": "forgotten", "shard": 2},
+        {"id": "fact_3", "statement": "I learn Tagalog.", "status": "live", "shard": 7},
     ],
     "strategy": "rewrite",
     "notes": [{"fact_id": "fact_3", "family": "qa", "prompt": "What do I learn?", "answer": "Tagalog."}],
@@ -50,11 +50,11 @@ def test_it_says_where_a_version_comes_from_and_when_it_was_live() -> None:
 
 def test_what_it_was_taught_comes_first_and_statements_are_no_markup() -> None:
     lines = _told()
-    at = lines.index("fact status")
+    at = lines.index("fact status in the weights of")
     assert lines[at + 1 : at + 4] == [
-        "taught I learn Tagalog. live",
-        "My dog is called [red]Rex[/red]. live",
-        "(forgotten) forgotten",
+        "taught I learn Tagalog. live version 7",
+        "My dog is called [red]Rex[/red]. live version 2",
+        "(forgotten) forgotten version 2",
     ]
 
 

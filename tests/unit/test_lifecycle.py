@@ -16,7 +16,7 @@ from engram.lifecycle import (
 )
 
 FACT_MOVES = {
-    "pending": {"learning", "rejected", "superseded", "forgotten"},
+    "pending": {"learning", "live", "rejected", "superseded", "forgotten"},
     "learning": {"live", "pending", "rejected", "superseded", "forgetting"},
     "live": {"superseded", "forgetting", "rejected", "pending"},
     "rejected": {"pending", "live", "forgotten", "superseded"},

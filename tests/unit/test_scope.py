@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from engram.artifacts import SCOPE
 from engram.errors import AdapterRejected
+from engram.routing import OWN_SHARD
 from engram.settings import Settings
 from scope import decision, encoder
 from scope.decision import Scope, Vectors
@@ -47,23 +49,39 @@ def test_a_message_needs_the_sure_margin_or_what_few_others_have() -> None:
     near_margin, far_margin = scope.margins(np.stack([near, far]))
     assert far_margin < scope.telling_margin < near_margin  # one of the three others is near to what was told
     asked = np.stack([near, far])
-    assert scope.covers(asked, sure_margin=0.9) == [True, False]
-    assert scope.covers(asked, sure_margin=float(far_margin)) == [True, True]
-    assert scope.covers(asked, sure_margin=-2) == [True, True]
+    assert scope.answering(asked, sure_margin=0.9) == [OWN_SHARD, None]
+    assert scope.answering(asked, sure_margin=float(far_margin)) == [OWN_SHARD, OWN_SHARD]
+    assert scope.answering(asked, sure_margin=-2) == [OWN_SHARD, OWN_SHARD]
 
 
-def test_version_that_was_taught_nothing_covers_nothing() -> None:
+def test_the_shard_that_was_taught_the_nearest_question_answers() -> None:
+    told, others = _unit([1, 0, 0], [1, 1, 0], [0, 1, 0]), _unit([0, 0, 1])
+    scope = Scope.of(told, others, shards_N=np.array([3, OWN_SHARD, 7], np.int32))
+    asked = _unit([2, 0.1, 0], [1, 0.9, 0], [0.1, 2, 0], [0, 0, 1])
+    assert scope.answering(asked, sure_margin=0.3) == [3, OWN_SHARD, 7, None]
+
+
+def test_version_that_was_taught_nothing_answers_nothing() -> None:
     empty = Scope.of(np.zeros((0, 3), np.float32), _unit([0, 1, 0]))
-    assert empty.covers(_unit([1, 0, 0]), sure_margin=0.01) == [False]
+    assert empty.answering(_unit([1, 0, 0]), sure_margin=0.01) == [None]
 
 
 def test_scope_is_kept_beside_the_weights(tmp_path: Path) -> None:
-    scope = Scope.of(_unit([1, 2, 3], [3, 2, 1]), _unit([0, 1, 0]))
+    scope = Scope.of(_unit([1, 2, 3], [3, 2, 1]), _unit([0, 1, 0]), shards_N=np.array([OWN_SHARD, 4], np.int32))
     scope.save(tmp_path)
     read = decision.load(tmp_path)
     assert read is not None
     np.testing.assert_allclose(read.told_ND, scope.told_ND, atol=1e-3)
     np.testing.assert_allclose(read.others_MD, scope.others_MD, atol=1e-3)
+    assert read.shards_N.tolist() == [OWN_SHARD, 4]
+
+
+def test_scope_from_before_there_were_shards_is_of_one(tmp_path: Path) -> None:
+    told, others = _unit([1, 2, 3], [3, 2, 1]), _unit([0, 1, 0])
+    save_file({"told": told.astype(np.float16), "others": others.astype(np.float16)}, tmp_path / SCOPE)
+    read = decision.load(tmp_path)
+    assert read is not None
+    assert read.shards_N.tolist() == [OWN_SHARD, OWN_SHARD]
 
 
 def test_version_without_a_scope_has_none_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
@@ -92,7 +110,7 @@ def scope() -> Scope:
     ],
 )
 def test_other_wordings_are_in_scope_and_other_matters_are_not(scope: Scope, message: str, inside: bool) -> None:
-    assert scope.covers(open_encoder().encode([message]), sure_margin=SURE_MARGIN) == [inside]
+    assert scope.answering(open_encoder().encode([message]), sure_margin=SURE_MARGIN) == [OWN_SHARD if inside else None]
 
 
 def test_of_a_long_message_the_end_counts(scope: Scope) -> None:

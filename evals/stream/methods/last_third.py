@@ -50,11 +50,8 @@ class LastThird:
     def answer(self, questions: Sequence[Question]) -> list[str]:
         return self.setup.answer([question.text for question in questions], self.live)
 
-    def weights(self) -> Weights | None:
-        return self.live
-
-    def covers(self, prompts: Sequence[str]) -> list[bool]:
-        return [True] * len(prompts)
+    def weights(self, prompts: Sequence[str]) -> list[Weights | None]:
+        return [self.live] * len(prompts)
 
     def close(self) -> None:
         pass

@@ -10,7 +10,7 @@ from engram.db import Database
 from engram.lifecycle import FactStatus, RunKind
 from engram.migrate import upgrade
 from engram.queue import Doorbell
-from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
+from engram.repositories import FactRepository, RunRepository, SpaceRepository
 from engram.settings import Settings
 from engram.statements import why_not_a_fact
 from evals.stream.datasets import Item
@@ -30,10 +30,10 @@ class Product:
     """Each fact is added to the ledger as the API adds it, and learned by a run of its own, as the worker runs it.
 
     What the gate rejects is tried again as in the product. Versions are published to no replica, so no served
-    check is asked. Questions out of a version's scope go to the base, as the server sends them. Nobody chats
-    meanwhile, so what the worker does in idle time it does within `tell`. Answers come from the live version's
-    file, read back. All state is in `home`: some 10 MB a version. What is told and asked is one space's; another
-    space of the same Engram is another `Product` at the same `home`.
+    check is asked. Questions go to a shard of the version, or to the base, as the server sends them. Nobody chats
+    meanwhile, so what the worker does in idle time it does within `tell`. Answers come from the files of the live
+    version and its shards, read back. All state is in `home`: some 10 MB a version. What is told and asked is one
+    space's; another space of the same Engram is another `Product` at the same `home`.
     """
 
     can_resume = True
@@ -57,26 +57,29 @@ class Product:
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         texts = [question.text for question in questions]
-        covered = self.covers(texts)
-        own = iter(self.setup.answer([t for t, inside in zip(texts, covered, strict=True) if inside], self.weights()))
+        answering = self.weights(texts)
         # The base is asked all of them, in the batches of the reference: in others its near-ties fall otherwise.
-        base = self.setup.answer(texts, None) if not all(covered) else texts
-        return [next(own) if inside else said for inside, said in zip(covered, base, strict=True)]
+        answers = self.setup.answer(texts, None) if None in answering else [""] * len(texts)
+        for weights in {id(one): one for one in answering if one}.values():
+            places = [place for place, one in enumerate(answering) if one is weights]
+            for place, said in zip(places, self.setup.answer([texts[p] for p in places], weights), strict=True):
+                answers[place] = said
+        return answers
 
-    def weights(self) -> Weights | None:
+    def weights(self, prompts: Sequence[str]) -> list[Weights | None]:
         live = self._live()
-        return live.weights if live else None
-
-    def covers(self, prompts: Sequence[str]) -> list[bool]:
-        live = self._live()
-        return self.setup.learner.covered(prompts, live.scope if live else None)
+        if live is None:
+            return [None] * len(prompts)
+        answering = self.setup.learner.answering(prompts, live.scope)
+        read = {shard: live.weights_of(shard) for shard in set(answering) if shard is not None}
+        return [None if shard is None else read[shard] for shard in answering]
 
     def _live(self) -> Served | None:
         with self.database.read() as session:
             version = SpaceRepository(session).by_id(self.space_id).live_version
-            path = AdapterRepository(session).get(self.space_id, version).path if version else None
         if version != self._read[0]:
-            self._read = (version, read_served(self.setup.learner, Path(path)) if path else None)
+            live = read_served(self.setup.learner, self.database, self.space_id, version) if version else None
+            self._read = (version, live)
         return self._read[1]
 
     def close(self) -> None:

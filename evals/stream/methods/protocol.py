@@ -35,11 +35,11 @@ class Method(Protocol):
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """Free greedy answers, in order."""
 
-    def weights(self) -> Weights | None:
-        """What differs from the base now, as a LoRA on it; None for nothing."""
+    def weights(self, prompts: Sequence[str]) -> list[Weights | None]:
+        """What differs from the base now where each prompt is answered, as a LoRA on it; None for nothing.
 
-    def covers(self, prompts: Sequence[str]) -> list[bool]:
-        """Which prompts are answered with these weights; the others are by the base."""
+        The same weights are one object in all places.
+        """
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -60,7 +60,7 @@ class Seal:
     def answer(self, questions: Sequence[Question]) -> list[str]:
         return self.setup.answer([question.text for question in questions], None, lora=self.lora)
 
-    def weights(self) -> Weights | None:
+    def weights(self, prompts: Sequence[str]) -> list[Weights | None]:
         """The sum of all merges as one LoRA of full rank: A [1, in, in] is the identity, B [1, out, in] the change."""
         changes: Weights = {}
         identity: dict[int, torch.Tensor] = {}
@@ -69,10 +69,7 @@ class Seal:
             width = now.shape[1]
             changes[f"{name}.A"] = identity.setdefault(width, torch.eye(width, device=now.device)[None])
             changes[f"{name}.B"] = (now.float() - before.float())[None] / self.lora.scale
-        return changes if self.num_told else None
-
-    def covers(self, prompts: Sequence[str]) -> list[bool]:
-        return [True] * len(prompts)
+        return [changes if self.num_told else None] * len(prompts)
 
     def close(self) -> None:
         pass

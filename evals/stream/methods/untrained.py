@@ -23,11 +23,8 @@ class Base:
     def answer(self, questions: Sequence[Question]) -> list[str]:
         return self.setup.answer([question.text for question in questions], None)
 
-    def weights(self) -> Weights | None:
-        return None
-
-    def covers(self, prompts: Sequence[str]) -> list[bool]:
-        return [True] * len(prompts)
+    def weights(self, prompts: Sequence[str]) -> list[Weights | None]:
+        return [None] * len(prompts)
 
     def close(self) -> None:
         pass

@@ -15,7 +15,6 @@ from sqlalchemy import select
 
 from engram.artifacts import CONFIG, WEIGHTS, digest_folder
 from engram.db import Database
-from engram.lifecycle import AdapterStatus
 from engram.models import AdapterVersion, Base, Message
 from engram.promotion import make_live
 from engram.queue import Doorbell
@@ -62,8 +61,12 @@ class Api:
         tenant: str = "local",
         live: bool = True,
         scope: Scope | None = None,
+        new_shard: bool = False,
     ) -> AdapterVersion:
-        """A version with files that holds new facts, published as the worker does it."""
+        """A version with files that holds new facts, published as the worker does it.
+
+        `new_shard`: its weights hold the new facts alone; what the live version holds stays where it is.
+        """
         with self.database.transaction() as session:
             row = SpaceRepository(session).get_or_create(tenant, space)
             facts = [FactRepository(session).add(row.id, statement) for statement in statements]
@@ -71,9 +74,10 @@ class Api:
                 fact.status = "learning"
             held = [fact.id for fact in facts]
             adapters = AdapterRepository(session)
-            if parent := adapters.find(row.id, row.live_version):
-                held += adapters.fact_ids(parent.id)
-            version = adapter_version(session, row, fact_ids=held, status=AdapterStatus.LOADED)
+            parent = adapters.find(row.id, row.live_version)
+            earlier = adapters.held(parent.id) if parent else {}
+            held += [] if new_shard else earlier
+            version = adapter_version(session, row, fact_ids=held, elsewhere=earlier if new_shard else None)
             folder = self.home / "adapters" / version.lora_name
             folder.mkdir(parents=True)
             (folder / CONFIG).write_text('{"peft_type": "LORA", "r": 4}')

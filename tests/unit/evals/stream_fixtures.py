@@ -104,11 +104,8 @@ class Scripted:
         self.asked.append([question.text for question in questions])
         return [self.answers.get(question.text, "I do not know.") for question in questions]
 
-    def weights(self) -> Weights | None:
-        return None
-
-    def covers(self, prompts: Sequence[str]) -> list[bool]:
-        return [True] * len(prompts)
+    def weights(self, prompts: Sequence[str]) -> list[Weights | None]:
+        return [None] * len(prompts)
 
     def close(self) -> None:
         self.closed = True

@@ -11,7 +11,7 @@ from engram.lifecycle import FactStatus
 from engram.repositories import FactRepository
 from evals.stream.methods.last_third import LastThird
 from evals.stream.methods.product import Product
-from evals.stream.methods.protocol import Question
+from evals.stream.methods.protocol import Method, Question
 from evals.stream.methods.seal import Seal, finetune, text_loss, training_texts
 from evals.stream.methods.untrained import Base, InContext
 from evals.stream.model import Setup, answer_tokens_for, with_layers
@@ -37,12 +37,19 @@ def setup(tmp_path: Path) -> Setup:
     return tiny_setup(tmp_path)
 
 
+def _weights(method: Method) -> Weights:
+    """What a method answers about its first fact with."""
+    (weights,) = method.weights(["What is the name of my cat?"])
+    assert weights
+    return weights
+
+
 def test_base_learns_nothing(setup: Setup) -> None:
     base = Base(setup)
     before = base.answer(ASK_ALL)
     base.tell(CAT.statement, ITEMS[0])
     assert base.answer(ASK_ALL) == before
-    assert base.weights() is None
+    assert base.weights(["Hello!"]) == [None]
 
 
 def test_in_context_puts_the_statement_that_a_question_is_about_before_it(setup: Setup) -> None:
@@ -53,11 +60,11 @@ def test_in_context_puts_the_statement_that_a_question_is_about_before_it(setup:
 
 def test_last_third_trains_only_the_last_third_and_goes_on_from_fact_to_fact(setup: Setup) -> None:
     method = LastThird(setup)
-    assert {name.split(".")[2] for name in method.weights() or {}} == {"3"}  # of four layers
+    assert {name.split(".")[2] for name in _weights(method)} == {"3"}  # of four layers
     weights = []
     for item in ITEMS:
         method.tell(item.statement, item)
-        weights.append({name: weight.clone() for name, weight in (method.weights() or {}).items()})
+        weights.append({name: weight.clone() for name, weight in _weights(method).items()})
     assert method.outcome == "2 notes"  # a question and a cloze
     first, second = weights
     assert all(not torch.equal(first[name], second[name]) for name in first)
@@ -98,11 +105,11 @@ def test_seal_trains_its_modules_and_learns_a_text(setup: Setup) -> None:
 def test_seal_merges_one_fact_after_another_and_leaves_the_shared_base_alone(setup: Setup) -> None:
     shared = {name: parameter.clone() for name, parameter in setup.learner.base.model.named_parameters()}
     method = Seal(setup)
-    assert method.weights() is None
+    assert method.weights(["Hello!"]) == [None]
     changes = []
     for item in ITEMS:
         method.tell(item.statement, item)
-        changes.append(method.weights() or {})
+        changes.append(_weights(method))
     assert method.outcome == "1 lines"
     assert all(not torch.equal(changes[0][n], changes[1][n]) for n in changes[0] if n.endswith("B"))
     assert all(torch.equal(p, shared[name]) for name, p in setup.learner.base.model.named_parameters())
@@ -112,10 +119,10 @@ def test_seals_weights_are_its_merges_on_the_shared_base(setup: Setup) -> None:
     method = Seal(setup)
     for item in ITEMS:
         method.tell(item.statement, item)
-    assert setup.answer([each.text for each in ASK_ALL], method.weights()) == method.answer(ASK_ALL)
+    assert setup.answer([each.text for each in ASK_ALL], _weights(method)) == method.answer(ASK_ALL)
     ids = torch.tensor([setup.learner.rows.prefix])
     lora = setup.learner.lora
-    with lora.use(method.weights()):
+    with lora.use(_weights(method)):
         ours = lora.base.decoder(input_ids=ids).last_hidden_state
     torch.testing.assert_close(ours, method.lora.base.decoder(input_ids=ids).last_hidden_state, rtol=1e-3, atol=1e-4)
 
@@ -133,12 +140,11 @@ def _learns_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_learns_all")
 def test_engram_learns_each_fact_in_a_run_and_answers_from_the_published_file(product: Product, setup: Setup) -> None:
-    assert product.weights() is None
+    assert product.weights(["Hello!"]) == [None]
     for number, item in enumerate(ITEMS, start=1):
         product.tell(item.statement, item)
         assert product.outcome == f"live, v{number}"
-    weights = product.weights()
-    assert weights
+    weights = _weights(product)
     assert len(list((product.settings.adapters_dir / product.space_id).iterdir())) == 2
     assert product.answer(ASK_ALL) == setup.answer([each.text for each in ASK_ALL], weights)
     assert product.answer(ASK_ALL) != Base(setup).answer(ASK_ALL)
@@ -153,10 +159,31 @@ def test_engram_answers_within_its_scope_and_the_base_outside_of_it(
     product = Product(replace(setup, learner=learner), tmp_path / "engram")
     product.tell(CAT.statement, ITEMS[0])
     texts = ["What is the name of my cat?", "Who wrote Hamlet?", "Tell me how volcanoes erupt."]
-    assert product.covers(texts) == [True, False, False]
+    assert [weights is not None for weights in product.weights(texts)] == [True, False, False]
     answers, base = product.answer([Question(text) for text in texts]), setup.answer(texts, None)
-    assert answers[0] == setup.answer(texts[:1], product.weights())[0] != base[0]
+    assert answers[0] == setup.answer(texts[:1], product.weights(texts)[0])[0] != base[0]
     assert answers[1:] == base[1:]
+
+
+@pytest.mark.usefixtures("_learns_all")
+def test_engram_answers_each_question_from_the_shard_that_was_taught_it(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teaching, "EPOCHS", 0.1)
+    learner = replace(setup.learner, sentences=open_encoder(), scope_sure_margin=setup.settings.scope_sure_margin)
+    product = Product(replace(setup, learner=learner), tmp_path / "engram")
+    monkeypatch.setattr(product.settings, "facts_per_shard", 1)
+    alone = []
+    texts = ["What is the name of my cat?", "Where is it that I live?"]
+    for item, text in zip(ITEMS, texts, strict=True):
+        product.tell(item.statement, item)
+        alone += product.answer([Question(text)])
+    assert product.outcome == "live, v2"
+    assert product.answer([Question(text) for text in texts]) == alone
+    cat, town = product.weights(texts)
+    assert cat is not None
+    assert town is not None
+    assert any(not torch.equal(cat[name], town[name]) for name in cat)
 
 
 @pytest.mark.usefixtures("_learns_all")
@@ -173,7 +200,7 @@ def test_engram_tries_a_rejected_fact_again_before_it_gives_up(product: Product)
         (fact,) = FactRepository(session).with_status(product.space_id, *FactStatus)
     assert (fact.status, fact.attempts) == (FactStatus.REJECTED, 2)
     assert product.outcome.startswith("rejected, v0: no candidate passed the gate")
-    assert product.weights() is None
+    assert product.weights(["Hello!"]) == [None]
 
 
 def test_engram_refuses_what_the_ledger_would_refuse(product: Product) -> None:
@@ -196,7 +223,7 @@ def test_engram_opened_again_goes_on_with_the_run_it_was_killed_in(
             product.tell(TOWN.statement, ITEMS[1])
     product.close()
     again = Product(setup, tmp_path / "engram")
-    assert again.weights()
+    assert _weights(again)
     again.tell(TOWN.statement, ITEMS[1])
     assert again.outcome == "live, v2"
     again.tell(TOWN.statement, ITEMS[1])  # told already: nothing is learned twice
@@ -210,11 +237,8 @@ class Fixed(Scripted):
         super().__init__({})
         self._weights, self._covered = weights, covered
 
-    def weights(self) -> Weights | None:
-        return self._weights
-
-    def covers(self, prompts: Sequence[str]) -> list[bool]:
-        return [self._covered is None or prompt in self._covered for prompt in prompts]
+    def weights(self, prompts: Sequence[str]) -> list[Weights | None]:
+        return [self._weights if self._covered is None or prompt in self._covered else None for prompt in prompts]
 
 
 def test_divergence_of_the_base_is_zero_and_counts_changes_in_any_layer(setup: Setup) -> None:

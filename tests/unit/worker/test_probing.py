@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from engram.gate import SliceScore
+from engram.routing import OWN_SHARD
 from scope.decision import Scope
 from worker.learner import Learner
 from worker.probing import Examination, Examined, examine, unknown_to
@@ -27,7 +29,7 @@ SOME_SCOPE = Scope.of(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
 class ScriptedLearner:
     """Answers by candidate, the live version first; a question without an answer gets 'I do not know'.
 
-    `outside`: what no version with a scope answers itself.
+    `outside`: what no version with a scope answers; `elsewhere`: what another shard does, by question.
     """
 
     answers: list[dict[str, str]]
@@ -35,6 +37,7 @@ class ScriptedLearner:
     divergence: float = 0.05
     likely: list[float] = field(default_factory=list)
     outside: frozenset[str] = frozenset()
+    elsewhere: dict[str, int] = field(default_factory=dict)
 
     @property
     def trainer(self) -> "ScriptedLearner":
@@ -65,8 +68,10 @@ class ScriptedLearner:
     def base_answers(self, questions: list[str]) -> list[str]:
         return [self.base_answer(question) for question in questions]
 
-    def covered(self, questions: list[str], scope: Scope | None) -> list[bool]:
-        return [scope is None or question not in self.outside for question in questions]
+    def answering(self, questions: list[str], scope: Scope | None) -> list[int | None]:
+        if scope is None:
+            return [OWN_SHARD] * len(questions)
+        return [None if question in self.outside else self.elsewhere.get(question, OWN_SHARD) for question in questions]
 
     def controls(self) -> list[Control]:
         return [CONTROL]
@@ -133,14 +138,44 @@ def test_what_is_out_of_scope_is_answered_by_the_base() -> None:
     said = {NAME.question: "Biscuit.", TOWN.question: "Bergen.", CONTROL.question: "Biscuit.", NEVER_TOLD: "Biscuit."}
     learner = ScriptedLearner([{}, said], base=base, outside=frozenset({TOWN.question, CONTROL.question, NEVER_TOLD}))
     (one,) = _examine(learner, scope=SOME_SCOPE)
-    assert {item.question: (item.answer, item.in_scope) for item in one.asked} == {
-        NAME.question: ("Biscuit.", True),
-        TOWN.question: ("I cannot know.", False),
-        OLD.question: ("I do not know.", True),
-        CONTROL.question: ("Paris.", False),
-        NEVER_TOLD: ("I do not know.", False),
+    assert {item.question: (item.answer, item.shard) for item in one.asked} == {
+        NAME.question: ("Biscuit.", OWN_SHARD),
+        TOWN.question: ("I cannot know.", None),
+        OLD.question: ("I do not know.", OWN_SHARD),
+        CONTROL.question: ("Paris.", None),
+        NEVER_TOLD: ("I do not know.", None),
     }
     assert one.report.fact_right == {"fact_cat": 1.0, "fact_town": 0.0}  # what the scope misses is not learned
+
+
+def _examine_beside_shard_3(learner: ScriptedLearner, *, live: int) -> Examined:
+    """One candidate that answers with shard 3 too, which says Bergen; version `live` is what serves now."""
+    examination = Examination(new=[NAME, TOWN], earlier=[OLD], told=frozenset(), known_answers=frozenset({"May"}))
+    candidates = Served(_weights(1), SOME_SCOPE, _shard)
+    before = Served(_weights(1), None, version=live)
+    (one,) = examine(cast(Learner, learner), before, candidates, examination)
+    return one
+
+
+def _shard(version: int) -> Weights:
+    assert version == 3
+    return _weights(1)
+
+
+def test_what_the_same_shard_answers_before_and_after_is_not_asked() -> None:
+    learner = ScriptedLearner([{}, {NAME.question: "Biscuit."}], elsewhere={OLD.question: 3, CONTROL.question: 3})
+    asked = {item.question: item.shard for item in _examine_beside_shard_3(learner, live=3).asked}
+    assert asked == {NAME.question: OWN_SHARD, TOWN.question: OWN_SHARD, NEVER_TOLD: OWN_SHARD}
+
+
+def test_what_another_shard_answers_than_before_is_asked_of_that_shard() -> None:
+    said = {OLD.question: "In May."}
+    learner = ScriptedLearner([said, said], elsewhere={OLD.question: 3, TOWN.question: 3})
+    one = _examine_beside_shard_3(learner, live=2)
+    asked = {item.question: (item.answer, item.shard) for item in one.asked}
+    assert asked[OLD.question] == ("In May.", 3)
+    assert asked[TOWN.question] == ("I do not know.", 3)  # the question of a new fact is asked in any case
+    assert one.report.slices["retention"] == SliceScore(1, 1, 1)
 
 
 def test_every_answer_is_kept_as_it_was_given() -> None:

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 
 from engram.gate import ProbeKind
+from engram.routing import OWN_SHARD
 from scope.decision import Scope
 from worker.learner import Learner
 from worker.probing import Asked
@@ -34,8 +35,8 @@ class _Answers:
     def base_answers(self, questions: Sequence[str]) -> list[str]:
         return ["I do not know." for _ in questions]
 
-    def covered(self, questions: Sequence[str], _scope: Scope | None) -> list[bool]:
-        return [True] * len(questions)
+    def answering(self, questions: Sequence[str], _scope: Scope | None) -> list[int | None]:
+        return [OWN_SHARD] * len(questions)
 
 
 VERSION = Served({"m.A": torch.zeros(1, 2, 3), "m.B": torch.zeros(1, 4, 2)})
