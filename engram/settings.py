@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     learn_delay_s: float = Field(1.0, description="Wait for further facts before a learning run starts, in seconds.")
     max_facts_per_run: int = Field(8, description="Most facts one learning run takes.")
     facts_per_shard: int = Field(
-        8, ge=0, description="Facts one LoRA holds before the next fact begins a new one. 0: one LoRA holds all."
+        0, ge=0, description="Facts one LoRA holds before the next fact begins a new one. 0: one LoRA holds all."
     )
     max_run_attempts: int = Field(3, description="Tries at one learning run before it ends as failed.")
     lora_rank: int = Field(16, description="Rank of a fact adapter. vLLM is started to serve it.")
