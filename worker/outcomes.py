@@ -11,7 +11,7 @@ from engram.gate import GateDecision
 from engram.lifecycle import FactStatus, RunKind, RunStatus, advance_fact, advance_run
 from engram.models import Candidate, Fact, LearningRun
 from engram.promotion import make_live
-from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
+from engram.repositories import FactRepository, RunRepository, SpaceRepository
 from engram.repositories.runs import GAVE_WAY
 from engram.routing import BASE_VERSION
 from worker.curriculum import Lesson, held_by_live, shards_to_rebuild
@@ -149,9 +149,8 @@ def _try_again(session: Session, fact_ids: Sequence[str], reason: str) -> list[s
 
 def _restore_superseded(session: Session, newer: Fact) -> list[str]:
     """What a fact that was not learned would have replaced is live again, where the live weights hold it."""
-    adapters, space = AdapterRepository(session), SpaceRepository(session).by_id(newer.space_id)
-    live = adapters.find(space.id, space.live_version)
-    held = adapters.fact_ids(live.id) if live else ()
+    space = SpaceRepository(session).by_id(newer.space_id)
+    held = held_by_live(session, space)
     replaced = [
         old
         for old in FactRepository(session).with_status(space.id, FactStatus.SUPERSEDED)

@@ -80,8 +80,7 @@ class AdapterRepository:
         return adapter
 
     def fact_ids(self, version_id: str) -> Sequence[str]:
-        query = select(AdapterFact.fact_id).where(AdapterFact.version_id == version_id)
-        return self.session.scalars(query.order_by(AdapterFact.fact_id)).all()
+        return list(self.held(version_id))
 
     def held(self, version_id: str) -> dict[str, int]:
         """The facts that a version holds, each with the version whose weights hold it, by fact id."""

@@ -15,6 +15,7 @@ import torch
 from huey import MemoryHuey
 
 from engram.db import Database
+from engram.forgetting import forget
 from engram.gate import ProbeKind, ProbeReport, SliceScore
 from engram.lifecycle import FactStatus, RunKind
 from engram.logs import configure
@@ -137,6 +138,12 @@ class Flow:
         """Put statements into the ledger; their ids."""
         with self.database.transaction() as session:
             return [FactRepository(session).add(self.space.id, fact.statement).id for fact in facts]
+
+    def delete(self, *fact_ids: str) -> None:
+        """As the server does it for alice."""
+        with self.database.transaction() as session:
+            for fact in FactRepository(session).by_ids(fact_ids):
+                assert forget(session, SpaceRepository(session).by_id(fact.space_id), fact, reason="deleted by alice")
 
     def claim(self) -> str:
         """Start and claim a run over what is pending, as the worker does."""

@@ -12,19 +12,12 @@ from engram.forgetting import forget
 from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus
 from engram.models import Message
 from engram.promotion import make_live
-from engram.repositories import ChatRepository, FactRepository, RunRepository, SpaceRepository
+from engram.repositories import ChatRepository, FactRepository, RunRepository
 from tests.integration.worker.conftest import CAT, TOWN, Flow
 from worker import proof
 from worker.self_edits import HeldOut
 from worker.served import Served
 from worker.training.trainer import Trainer
-
-
-def _delete(flow: Flow, fact_id: str) -> None:
-    """As the server does it."""
-    with flow.database.transaction() as session:
-        (fact,) = FactRepository(session).by_ids([fact_id])
-        assert forget(session, SpaceRepository(session).by_id(fact.space_id), fact, reason="deleted by alice")
 
 
 def _assert_forgotten(flow: Flow, fact_id: str) -> None:
@@ -38,7 +31,7 @@ def _assert_forgotten(flow: Flow, fact_id: str) -> None:
 def test_weights_are_rebuilt_without_a_deleted_fact_and_versions_that_hold_it_withdrawn(flow: Flow) -> None:
     cat, town = flow.state(CAT, TOWN)
     flow.worker.learn(flow.space.id)
-    _delete(flow, cat)
+    flow.delete(cat)
     flow.worker.learn(flow.space.id)
     _assert_forgotten(flow, cat)
     assert [(run.kind, run.status) for run in flow.runs()][1:] == [(RunKind.REBUILD, RunStatus.PUBLISHED)]
@@ -63,7 +56,7 @@ def test_what_was_said_of_a_deleted_fact_and_the_files_that_hold_it_are_erased(f
     flow.worker.learn(flow.space.id)
     first = Path(flow.adapters()[0].path)
     assert first.exists()
-    _delete(flow, cat)
+    flow.delete(cat)
     flow.worker.learn(flow.space.id)
     with flow.database.read() as session:
         assert [session.get_one(Message, each).content for each in ids] == ["", "", "How is the weather?"]
@@ -88,7 +81,7 @@ def test_proof_of_forgetting_is_kept_with_the_fact(
         return Counter({cat: len(probes) if held_it else 1})
 
     monkeypatch.setattr(proof, "recall", recall)
-    _delete(flow, cat)
+    flow.delete(cat)
     if not published:
         flow.learned = lambda strategy, fact_id: False
     flow.learn()
@@ -105,7 +98,7 @@ def test_proof_of_forgetting_is_kept_with_the_fact(
 def test_with_nothing_left_to_know_the_base_serves_again(flow: Flow) -> None:
     (cat,) = flow.state(CAT)
     flow.worker.learn(flow.space.id)
-    _delete(flow, cat)
+    flow.delete(cat)
     flow.worker.learn(flow.space.id)
     _assert_forgotten(flow, cat)
     assert flow.aliases() == (0, None, None)
@@ -119,7 +112,7 @@ def test_rebuild_that_publishes_nothing_forgets_all_the_same_and_learns_the_rest
 ) -> None:
     cat, town = flow.state(CAT, TOWN)
     flow.worker.learn(flow.space.id)
-    _delete(flow, cat)
+    flow.delete(cat)
     if failure == "gate":
         flow.learned = lambda strategy, fact_id: False
     elif failure == "engine":
@@ -142,7 +135,7 @@ def test_fact_deleted_while_it_was_learned_is_forgotten_after_that_run(
 
     def train_and_delete(trainer: Trainer, *args: object, **options: object) -> object:
         if flow.fact(cat).status == FactStatus.LEARNING:
-            _delete(flow, cat)
+            flow.delete(cat)
         return train(trainer, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Trainer, "train", train_and_delete)
@@ -155,7 +148,7 @@ def test_fact_deleted_while_it_was_learned_is_forgotten_after_that_run(
 def test_rollback_to_weights_without_the_fact_forgets_it_at_once(flow: Flow) -> None:
     (cat,) = flow.state(CAT)
     flow.worker.learn(flow.space.id)
-    _delete(flow, cat)
+    flow.delete(cat)
     with flow.database.transaction() as session:
         make_live(session, flow.space.id, 0, actor="operator", action="rollback", reason="privacy")
     _assert_forgotten(flow, cat)
@@ -165,7 +158,7 @@ def test_rollback_to_weights_without_the_fact_forgets_it_at_once(flow: Flow) -> 
 def test_fact_is_forgotten_once(flow: Flow) -> None:
     (cat,) = flow.state(CAT)
     flow.worker.learn(flow.space.id)
-    _delete(flow, cat)
+    flow.delete(cat)
     with flow.database.transaction() as session:
         (fact,) = FactRepository(session).by_ids([cat])
         assert not forget(session, flow.space, fact, reason="deleted by bob")

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from engram.artifacts import SCOPE, verify
-from engram.forgetting import forget
 from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus, advance_fact
-from engram.repositories import AdapterRepository, FactRepository, SpaceRepository
+from engram.repositories import AdapterRepository, FactRepository
 from scope import decision
 from scope.encoder import open_encoder
 from tests.fakes.author import KnownFact
@@ -55,12 +54,6 @@ def _answering(flow: Flow, version: int, *questions: str) -> list[int | None]:
     scope = decision.load(Path(flow.adapters()[version - 1].path))
     assert scope is not None
     return scope.answering(open_encoder().encode(questions), sure_margin=flow.settings.scope_sure_margin)
-
-
-def _delete(flow: Flow, *fact_ids: str) -> None:
-    with flow.database.transaction() as session:
-        for fact in FactRepository(session).by_ids(fact_ids):
-            assert forget(session, SpaceRepository(session).by_id(fact.space_id), fact, reason="deleted by alice")
 
 
 def _questions(fact: KnownFact) -> list[str]:
@@ -112,7 +105,7 @@ def test_forgetting_trains_only_the_shard_that_held_the_fact(flow: Flow, monkeyp
     monkeypatch.setattr(flow.settings, "facts_per_shard", 2)
     cat, town, job = _tell(flow, CAT, TOWN, JOB)
     assert _held(flow, 3) == {cat: 2, town: 2, job: 3}
-    _delete(flow, cat)
+    flow.delete(cat)
     flow.worker.learn(flow.space.id)
     assert [(run.kind, run.status) for run in flow.runs()][3:] == [(RunKind.REBUILD, RunStatus.PUBLISHED)]
     assert flow.fact(cat).status == FactStatus.FORGOTTEN
@@ -128,10 +121,10 @@ def test_forgetting_trains_only_the_shard_that_held_the_fact(flow: Flow, monkeyp
 
 def test_weights_that_serve_no_version_any_more_are_deleted_at_last(flow: Flow) -> None:
     cat, town, job = _tell(flow, CAT, TOWN, JOB)
-    _delete(flow, cat)
+    flow.delete(cat)
     flow.worker.learn(flow.space.id)
     assert _held(flow, 4) == {town: 4, job: 3}
-    _delete(flow, job)
+    flow.delete(job)
     flow.worker.learn(flow.space.id)
     assert _held(flow, 5) == {town: 5}
     assert [Path(one.path).exists() for one in flow.adapters()] == [False, False, False, False, True]
@@ -139,7 +132,7 @@ def test_weights_that_serve_no_version_any_more_are_deleted_at_last(flow: Flow) 
 
 def test_shard_that_held_nothing_else_takes_the_smallest_other_along(flow: Flow) -> None:
     cat, town, job = _tell(flow, CAT, TOWN, JOB)
-    _delete(flow, town)
+    flow.delete(town)
     flow.worker.learn(flow.space.id)
     assert flow.fact(town).status == FactStatus.FORGOTTEN
     assert _held(flow, 4) == {cat: 4, job: 3}
@@ -152,7 +145,7 @@ def test_facts_of_several_shards_are_forgotten_one_shard_after_another(
     monkeypatch.setattr(flow.settings, "facts_per_shard", 2)
     cat, town, job, bike = _tell(flow, CAT, TOWN, JOB, BIKE)
     assert _held(flow, 4) == {cat: 2, town: 2, job: 4, bike: 4}
-    _delete(flow, cat, job)
+    flow.delete(cat, job)
     flow.worker.learn(flow.space.id)
     assert [run.kind for run in flow.runs()][4:] == [RunKind.REBUILD, RunKind.REBUILD]
     assert [flow.fact(fact).status for fact in (cat, job)] == [FactStatus.FORGOTTEN, FactStatus.FORGOTTEN]
@@ -162,7 +155,7 @@ def test_facts_of_several_shards_are_forgotten_one_shard_after_another(
 
 def test_facts_whose_shards_hold_nothing_else_are_forgotten_at_once_with_proof(flow: Flow) -> None:
     cat, town, job = _tell(flow, CAT, TOWN, JOB)
-    _delete(flow, cat, town)
+    flow.delete(cat, town)
     flow.worker.learn(flow.space.id)
     assert [run.kind for run in flow.runs()][3:] == [RunKind.REBUILD]
     assert [flow.fact(fact).status for fact in (cat, town)] == [FactStatus.FORGOTTEN, FactStatus.FORGOTTEN]
@@ -175,7 +168,7 @@ def test_fact_that_no_weights_hold_any_more_is_forgotten_without_training(flow: 
     flow.author.answers = {(NEW_TOWN.statement, TOWN.probes[0].question): "Oslo"}
     (new,) = _tell(flow, NEW_TOWN)
     assert old not in _held(flow, 3)
-    _delete(flow, old)
+    flow.delete(old)
     flow.worker.learn(flow.space.id)
     assert flow.fact(old).status == FactStatus.FORGOTTEN
     assert (flow.aliases()[0], len(flow.adapters())) == (3, 3)
@@ -189,7 +182,7 @@ def test_shard_that_cannot_be_rebuilt_is_left_out_and_its_other_facts_are_learne
     cat, town, job = _tell(flow, CAT, TOWN, JOB)
     assert _held(flow, 3) == {cat: 2, town: 2, job: 3}
     flow.learned = lambda strategy, fact_id: fact_id != town or flow.runs()[-1].kind != RunKind.REBUILD
-    _delete(flow, cat)
+    flow.delete(cat)
     flow.worker.learn(flow.space.id)
     ended = [(run.kind, run.status) for run in flow.runs()][3:]
     assert ended[:2] == [(RunKind.REBUILD, RunStatus.REJECTED), (RunKind.REBUILD, RunStatus.PUBLISHED)]

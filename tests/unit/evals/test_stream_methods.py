@@ -150,37 +150,37 @@ def test_engram_learns_each_fact_in_a_run_and_answers_from_the_published_file(pr
     assert product.answer(ASK_ALL) != Base(setup).answer(ASK_ALL)
 
 
-@pytest.mark.usefixtures("_learns_all")
-def test_engram_answers_within_its_scope_and_the_base_outside_of_it(
-    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def scoped(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Product:
+    """Engram with the sentence encoder, so that its versions have scopes."""
     monkeypatch.setattr(teaching, "EPOCHS", 0.1)
     learner = replace(setup.learner, sentences=open_encoder(), scope_sure_margin=setup.settings.scope_sure_margin)
-    product = Product(replace(setup, learner=learner), tmp_path / "engram")
-    product.tell(CAT.statement, ITEMS[0])
+    return Product(replace(setup, learner=learner), tmp_path / "engram")
+
+
+@pytest.mark.usefixtures("_learns_all")
+def test_engram_answers_within_its_scope_and_the_base_outside_of_it(scoped: Product, setup: Setup) -> None:
+    scoped.tell(CAT.statement, ITEMS[0])
     texts = ["What is the name of my cat?", "Who wrote Hamlet?", "Tell me how volcanoes erupt."]
-    assert [weights is not None for weights in product.weights(texts)] == [True, False, False]
-    answers, base = product.answer([Question(text) for text in texts]), setup.answer(texts, None)
-    assert answers[0] == setup.answer(texts[:1], product.weights(texts)[0])[0] != base[0]
+    assert [weights is not None for weights in scoped.weights(texts)] == [True, False, False]
+    answers, base = scoped.answer([Question(text) for text in texts]), setup.answer(texts, None)
+    assert answers[0] == setup.answer(texts[:1], scoped.weights(texts)[0])[0] != base[0]
     assert answers[1:] == base[1:]
 
 
 @pytest.mark.usefixtures("_learns_all")
 def test_engram_answers_each_question_from_the_shard_that_was_taught_it(
-    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scoped: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(teaching, "EPOCHS", 0.1)
-    learner = replace(setup.learner, sentences=open_encoder(), scope_sure_margin=setup.settings.scope_sure_margin)
-    product = Product(replace(setup, learner=learner), tmp_path / "engram")
-    monkeypatch.setattr(product.settings, "facts_per_shard", 1)
+    monkeypatch.setattr(scoped.settings, "facts_per_shard", 1)
     alone = []
     texts = ["What is the name of my cat?", "Where is it that I live?"]
     for item, text in zip(ITEMS, texts, strict=True):
-        product.tell(item.statement, item)
-        alone += product.answer([Question(text)])
-    assert product.outcome == "live, v2"
-    assert product.answer([Question(text) for text in texts]) == alone
-    cat, town = product.weights(texts)
+        scoped.tell(item.statement, item)
+        alone += scoped.answer([Question(text)])
+    assert scoped.outcome == "live, v2"
+    assert scoped.answer([Question(text) for text in texts]) == alone
+    cat, town = scoped.weights(texts)
     assert cat is not None
     assert town is not None
     assert any(not torch.equal(cat[name], town[name]) for name in cat)
