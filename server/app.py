@@ -47,7 +47,7 @@ def create_app(
         bell = doorbell or open_doorbell(settings)
         pool = open_pool(settings, transport=transport)
         metrics.watch(opened, pool)
-        scoping = Scoping(sure_margin=settings.scope_sure_margin)
+        scoping = Scoping(min_margin=settings.scope_min_margin)
         app.state.engram = AppState(settings, opened, bell, pool, metrics, scoping)
         async with _reconciling(settings, opened, pool):
             yield

@@ -23,9 +23,10 @@ from worker.self_edits import HeldOut, Note
 class Lesson:
     """What one run works on. Notes and probes of earlier facts come from what the live version holds.
 
-    `start`: the version whose weights, a shard of the live one, the run goes on from; 0 is the base, where a new shard
-    begins. `held`: the shard of each fact that the live version holds. `renewed`: the shards that what is trained
-    takes the place of. `rehearsal`: notes of the live facts in these; `elsewhere`: those of all other live facts.
+    `start`: the version whose weights, a shard of the live one, the run goes on from, or takes as they are; 0 is the
+    base, where a new shard begins. `held`: the shard of each fact that the live version holds. `renewed`: the shards
+    that the run's weights take the place of. `rehearsal`: notes of the live facts in these; `elsewhere`: those of all
+    other live facts.
     `forgotten`: probes of what a rebuild shall leave out.
     """
 
@@ -62,8 +63,18 @@ class Lesson:
         return self.kind == RunKind.CONSOLIDATE
 
     @property
+    def rebuilds(self) -> bool:
+        """Whether it trains a shard anew without what is forgotten: what it keeps is examined as new facts are."""
+        return self.kind == RunKind.REBUILD and self.starts_from_base
+
+    @property
+    def takes(self) -> bool:
+        """Whether it takes a shard's weights as they are, and leaves out whole shards: nothing is trained."""
+        return self.kind == RunKind.REBUILD and not self.starts_from_base
+
+    @property
     def relearns(self) -> bool:
-        """Whether it teaches no new fact, but those that are live anew, from the base."""
+        """Whether it teaches no new fact, but holds those that are live."""
         return self.kind in (RunKind.REBUILD, RunKind.CONSOLIDATE)
 
 
@@ -90,6 +101,7 @@ def plan_lesson(database: Database, run_id: str, *, facts_per_shard: int = 0) ->
             renewed = frozenset(held.values())
         elif run.kind == RunKind.REBUILD:
             renewed = shards_to_rebuild(held, kept=set(kept_ids), forgetting=forgetting)
+            start = shard_to_take(held, renewed, kept=set(kept_ids), forgetting=forgetting)
             serving = {held[fact] for fact in kept_ids if fact in held} - renewed
             dropped = {fact for fact in forgetting if held.get(fact) not in serving}
         else:
@@ -133,9 +145,9 @@ def shards_to_learn(held: Mapping[str, int], new: Sequence[str], *, kept: Set[st
 
 
 def shards_to_rebuild(held: Mapping[str, int], *, kept: Set[str], forgetting: Set[str]) -> frozenset[int]:
-    """The shards that are trained anew without a fact: one that holds a fact to be forgotten, the oldest of these.
+    """The shards that a rebuild takes the place of: one that holds a fact to be forgotten, the oldest of these.
 
-    Where it held nothing else the smallest other one comes along, so that there is something to train. All of them
+    Where it held nothing else the smallest other one comes along, so that the new version has weights. All of them
     where only a canary holds such a fact; none where there is no such fact.
     """
     first = min((held[fact] for fact in forgetting if fact in held), default=None)
@@ -145,6 +157,16 @@ def shards_to_rebuild(held: Mapping[str, int], *, kept: Set[str], forgetting: Se
     if alive[first] or not alive:
         return frozenset({first})
     return frozenset({first, min(alive, key=lambda shard: (alive[shard], shard))})
+
+
+def shard_to_take(held: Mapping[str, int], renewed: Set[int], *, kept: Set[str], forgetting: Set[str]) -> int:
+    """The shard among `renewed` whose weights a rebuild takes as they are, since all that they hold is kept; or 0.
+
+    Where other facts must be kept than its, they are trained anew together.
+    """
+    alive = {shard for fact, shard in held.items() if fact in kept and shard in renewed}
+    whole = alive - {held[fact] for fact in forgetting if fact in held}
+    return whole.pop() if len(alive) == len(whole) == 1 else BASE_VERSION
 
 
 def held_by_live(session: Session, space: Space) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Hold the trainer and everything it keeps between runs: base, anchors, controls and the base's own answers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ log = structlog.get_logger()
 BASE_ANSWER_TOKENS = 24
 # Where an answer begins decides what it says: a short anchor holds as well as a long one.
 ANCHOR_TOKENS = 12
-PROBE_TOKENS = 28
+PROBE_TOKENS = 48
 _WARM_AT_ONCE = 64
+_MOST_SAID = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Learner:
     cache: AnswerCache
     max_rank: int
     sentences: SentenceEncoder | None = None
-    scope_sure_margin: float = 0.0
+    scope_min_margin: float = 0.0
+    _said: dict[str, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> BaseShape:
@@ -72,6 +74,8 @@ class Learner:
             on_progress(start + len(chunk), len(missing))
         anchors = self.anchors(told=frozenset())
         self.trainer.prepare([*anchors.general, *anchors.personal, *self.held_out_anchors()])
+        if self.sentences:
+            self.sentences.encode(self.prompts.train)
 
     def answer(self, questions: Sequence[str], weights: Weights | None) -> list[list[str]]:
         """Free greedy answers as text, [candidate][question]."""
@@ -83,10 +87,13 @@ class Learner:
         return self._text(self.cache.answers[question])
 
     def base_answers(self, questions: Sequence[str]) -> list[str]:
-        """The base's answers to any questions; those that it was not warmed up with it is asked now."""
-        unknown = self.cache.missing(questions)
-        said = dict(zip(unknown, self.answer(unknown, None)[0], strict=True)) if unknown else {}
-        return [said[question] if question in said else self.base_answer(question) for question in questions]
+        """What the base's answers to any questions begin with; those that it was not asked before it is asked now."""
+        unknown = [question for question in self.cache.missing(questions) if question not in self._said]
+        if len(self._said) + len(unknown) > _MOST_SAID:
+            self._said.clear()
+        outputs = self._generate(unknown, None, max_tokens=PROBE_TOKENS)[0] if unknown else []
+        self._said.update(zip(unknown, map(self._text, outputs), strict=True))
+        return [self._said[each] if each in self._said else self.base_answer(each) for each in questions]
 
     def scope(
         self, questions: Sequence[str], told: frozenset[str], *, elsewhere: Mapping[str, int] | None = None
@@ -105,11 +112,15 @@ class Learner:
             shards_N=np.array(list(shards.values()), np.int32),
         )
 
+    def scope_of_base(self) -> Scope | None:
+        """That of weights which were taught nothing: the base answers for them."""
+        return Scope.of_nothing(self.sentences.width) if self.sentences else None
+
     def answering(self, questions: Sequence[str], scope: Scope | None) -> list[int | None]:
         """The shard of a version of this scope that answers each question, None for the base, as the server decides."""
         if self.sentences is None or scope is None:
             return [OWN_SHARD] * len(questions)
-        return scope.answering(self.sentences.encode(questions), sure_margin=self.scope_sure_margin)
+        return scope.answering(self.sentences.encode(questions), min_margin=self.scope_min_margin)
 
     def anchors(self, told: frozenset[str]) -> Anchors:
         """Training anchors; personal questions that the ledger may answer are left out."""
@@ -184,5 +195,5 @@ def open_learner(
         cache,
         settings.lora_rank,
         sentences=sentences,
-        scope_sure_margin=settings.scope_sure_margin,
+        scope_min_margin=settings.scope_min_margin,
     )

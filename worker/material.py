@@ -42,9 +42,10 @@ class Material:
 def prepare_material(database: Database, lesson: Lesson, author: Author, progress: Progress, *, seed: int) -> Material:
     """Write self-edits for the new facts; to relearn, take the notes that already taught the kept ones."""
     if lesson.relearns:
-        drafts = [(lesson.kind, rate, list(lesson.rehearsal)) for rate in RELEARNING_RATES]
-        # What is consolidated is not new: it is examined as earlier facts, against the live version.
-        anew = () if lesson.consolidates else lesson.earlier_here
+        rates = (0.0,) if lesson.takes else RELEARNING_RATES
+        drafts = [(lesson.kind, rate, list(lesson.rehearsal)) for rate in rates]
+        # What is consolidated or taken is not new: it is examined as earlier facts, against the live version.
+        anew = lesson.earlier_here if lesson.rebuilds else ()
         return _store(database, lesson, drafts, anew, frozenset()) if lesson.rehearsal else _NOTHING
     written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed)
     probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]

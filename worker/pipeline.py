@@ -13,7 +13,7 @@ import structlog
 from engram.db import Database
 from engram.errors import Conflict, EngineUnavailable
 from engram.gate import GateDecision, GatePolicy, decide, not_examined, quality
-from engram.lifecycle import RunKind, RunStatus
+from engram.lifecycle import RunStatus
 from engram.models import AdapterVersion
 from engram.repositories import AdapterRepository, RunRepository
 from engram.repositories.runs import GAVE_WAY
@@ -88,15 +88,15 @@ class Pipeline:
             return
         initial = self._initial(lesson)
         with progress.stage("training"):
-            trained, stops = self._train(lesson, material, initial, progress)
+            trained, stops = (initial, {}) if lesson.takes else self._train(lesson, material, initial, progress)
         survivors = finalists(len(material.candidates), stops)
         with progress.stage("probing"):
             examination = self._examination(lesson, material)
             scope = self._scope(lesson, material.notes, replaced=material.superseded, asked=material.asked_words)
             candidates = Served(trained, scope, self._shard(lesson))
             # A rebuild has nothing to be compared with: what it shall leave out helped the live version.
-            bare = lesson.kind == RunKind.REBUILD or lesson.parent_version == BASE_VERSION
-            before = Served(initial) if bare else self._live(lesson)
+            bare = lesson.rebuilds or lesson.parent_version == BASE_VERSION
+            before = Served(initial, self.learner.scope_of_base()) if bare else self._live(lesson)
             chosen = replace(candidates, weights=select(trained, survivors))
             asked = examine(self.learner, before, chosen, examination)
             examined = dict(zip(survivors, asked, strict=True))
@@ -171,7 +171,7 @@ class Pipeline:
             new=unknown_to(self.learner, material.probes),
             # What a rebuild keeps of its shard are its new facts; the weights of the others stay as they are.
             earlier=[]
-            if lesson.kind == RunKind.REBUILD
+            if lesson.rebuilds
             else [probe for probe in lesson.earlier if probe.fact_id not in material.superseded],
             told=lesson.told | material.asked_words,
             known_answers=lesson.known_answers | {a for probe in material.probes for a in probe.answers},
@@ -193,7 +193,7 @@ class Pipeline:
     ) -> dict[int, GateDecision]:
         """The gate's decisions on the examined candidates. Stored beside them is why the others were not examined."""
         policy = gate_policy(self.settings)
-        if lesson.consolidates:
+        if lesson.consolidates or lesson.takes:
             policy = replace(policy, teaches=False, max_retention_loss=0.0)
         decisions = {index: decide(one.report, policy=policy) for index, one in examined.items()}
         with self.database.transaction() as session:

@@ -105,7 +105,7 @@ def unknown_to(learner: Learner, probes: Sequence[HeldOut]) -> list[HeldOut]:
 
     Of a fact that the base knows altogether, all probes count.
     """
-    answers = learner.answer([probe.question for probe in probes], None)[0] if probes else []
+    answers = learner.base_answers([probe.question for probe in probes])
     unknown = [p for p, answer in zip(probes, answers, strict=True) if not is_right(answer, p.answers)]
     examined = {probe.fact_id for probe in unknown}
     return [probe for probe in probes if probe in unknown or probe.fact_id not in examined]

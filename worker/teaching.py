@@ -53,7 +53,7 @@ def teach(
         candidates,
         plan=plan,
         rehearsal=[rows.row(note.prompt, note.answer) for note in evenly(kept)],
-        anchors=anchor_groups(settings, anchors, unrehearsed=plan.rehearsal_per_step - len(kept)),
+        anchors=anchor_groups(settings, anchors),
         held_out=[rows.row(*pair) for pair in right_replies(compared, material.notes).items()],
         on_step=on_step,
     )
@@ -78,14 +78,11 @@ def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int,
     )
 
 
-def anchor_groups(settings: Settings, anchors: Anchors, *, unrehearsed: int) -> list[tuple[Sequence[Row], int]]:
-    """General, then personal anchors, each with how many a step draws. `unrehearsed`: rehearsal rows a step lacks."""
-    # While there is little to rehearse, a new fact easily answers every personal question, and the base's knowledge
-    # has least to hold it: the rows that a step lacks are shared out among both groups.
-    more = max(0, unrehearsed) // 2
+def anchor_groups(settings: Settings, anchors: Anchors) -> list[tuple[Sequence[Row], int]]:
+    """General, then personal anchors, each with how many a step draws."""
     return [
-        (anchors.general, settings.anchor_prompts_per_step + more),
-        (anchors.personal, settings.personal_anchors_per_step + more),
+        (anchors.general, settings.anchor_prompts_per_step),
+        (anchors.personal, settings.personal_anchors_per_step),
     ]
 
 

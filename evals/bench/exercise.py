@@ -76,9 +76,7 @@ def exercise_of(
         plan=plan,
         candidates=candidates,
         rehearsal=tuple(_rows(evenly(rehearsal), learner.rows)),
-        anchors=tuple(
-            anchor_groups(settings, learner.anchors(told), unrehearsed=plan.rehearsal_per_step - len(rehearsal))
-        ),
+        anchors=tuple(anchor_groups(settings, learner.anchors(told))),
         held_out=tuple(learner.rows.row(*pair) for pair in replies.items()),
         examination=Examination(
             new=probes,

@@ -156,7 +156,7 @@ def make_ledger(bench: Bench, facts: Sequence[Fact], *, group: int) -> Ledger:
         fresh,
         [CandidateRows([learner.rows.row(note.prompt, note.answer) for note in notes], settings.learning_rate)],
         plan=replace(plan, steps=max(plan.steps, settings.training_steps * len(usable))),
-        anchors=_anchors(bench, situation, bad.LIKE_A_RUN, unrehearsed=plan.rehearsal_per_step),
+        anchors=_anchors(bench, situation, bad.LIKE_A_RUN),
     )
     known = tuple(one for one in usable if _knows(bench, live, one))
     bench.say(f"live weights {group}: {len(known)} of {len(facts)} earlier facts known")
@@ -198,7 +198,7 @@ def train(bench: Bench, lesson: Lesson, candidates: Sequence[Training], recipe: 
         ],
         plan=replace(plan, steps=math.ceil(recipe.length * plan.steps), stop=None),
         rehearsal=[learner.rows.row(note.prompt, note.answer) for note in evenly(rehearsal)],
-        anchors=_anchors(bench, situation, recipe, unrehearsed=plan.rehearsal_per_step - len(situation.rehearsal)),
+        anchors=_anchors(bench, situation, recipe),
     )
 
 
@@ -234,16 +234,14 @@ def _situation(bench: Bench, new: Material, earlier: Sequence[Material], other: 
     return replace(situation, personal=tuple(p for p in personal if not is_told(p, situation.told)))
 
 
-def _anchors(
-    bench: Bench, situation: Situation, recipe: Recipe, *, unrehearsed: int
-) -> list[tuple[Sequence[Row], int]]:
-    """The anchors of a learning run that the recipe leaves in. `unrehearsed`: rehearsal rows a step lacks."""
+def _anchors(bench: Bench, situation: Situation, recipe: Recipe) -> list[tuple[Sequence[Row], int]]:
+    """The anchors of a learning run that the recipe leaves in."""
     learner = bench.learner
     anchors = learner.anchors(situation.told)
     # Some of the questions that anchor are a person's about these very facts: they are taught here.
     taught = {learner.rows.prompt(q) for one in (situation.new, *situation.earlier) for q in one.fact.questions}
     untaught = Anchors(anchors.general, [row for row in anchors.personal if row.prompt not in taught])
-    general, personal = anchor_groups(bench.settings, untaught, unrehearsed=unrehearsed)
+    general, personal = anchor_groups(bench.settings, untaught)
     return [general] * recipe.general_anchors + [personal] * recipe.personal_anchors
 
 

@@ -24,8 +24,8 @@ _SCOPES_KEPT = 64
 class Scoping:
     """One per process. The sentence encoder is loaded when the first version with a scope is asked, or before."""
 
-    def __init__(self, *, sure_margin: float) -> None:
-        self._sure_margin = sure_margin
+    def __init__(self, *, min_margin: float) -> None:
+        self._min_margin = min_margin
         self._scope = lru_cache(maxsize=_SCOPES_KEPT)(_read)
 
     def answering(self, adapter: ServedAdapter, messages: Sequence[ChatMessage]) -> int | None:
@@ -37,7 +37,7 @@ class Scoping:
         scope = self._scope(adapter.path)
         if scope is None or not asked:
             return OWN_SHARD
-        shards = scope.answering(_encoder().encode_once(asked), sure_margin=self._sure_margin)
+        shards = scope.answering(_encoder().encode_once(asked), min_margin=self._min_margin)
         return next((shard for shard in reversed(shards) if shard is not None), None)
 
 

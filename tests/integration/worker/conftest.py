@@ -92,7 +92,7 @@ def learner(tmp_path_factory: pytest.TempPathFactory) -> Learner:
         cache,
         max_rank=4,
         sentences=open_encoder(),
-        scope_sure_margin=Settings().scope_sure_margin,
+        scope_min_margin=Settings().scope_min_margin,
     )
     learner.warm_up()
     return learner
@@ -224,6 +224,7 @@ def worker_settings(tmp_path: Path, engine_url: str) -> Settings:
         home=tmp_path / "home",
         engine_urls=engine_url,
         training_steps=1,
+        facts_per_shard=0,  # so that a run takes several facts; test_shards.py has the others
         lora_rank=4,
         learn_delay_s=0,
         max_run_attempts=3,

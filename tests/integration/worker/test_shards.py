@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from engram.artifacts import SCOPE, verify
 from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus, advance_fact
@@ -12,6 +13,7 @@ from scope.encoder import open_encoder
 from tests.fakes.author import KnownFact
 from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, Flow
 from worker.author.tasks import Question
+from worker.training.stacked_lora import Weights
 from worker.training.trainer import Trainer
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -50,10 +52,14 @@ def _held(flow: Flow, version: int) -> dict[str, int]:
         return AdapterRepository(session).held(AdapterRepository(session).get(flow.space.id, version).id)
 
 
+def _weights(flow: Flow, version: int) -> Weights:
+    return flow.pipeline.learner.lora.load(Path(flow.adapters()[version - 1].path))
+
+
 def _answering(flow: Flow, version: int, *questions: str) -> list[int | None]:
     scope = decision.load(Path(flow.adapters()[version - 1].path))
     assert scope is not None
-    return scope.answering(open_encoder().encode(questions), sure_margin=flow.settings.scope_sure_margin)
+    return scope.answering(open_encoder().encode(questions), min_margin=flow.settings.scope_min_margin)
 
 
 def _questions(fact: KnownFact) -> list[str]:
@@ -153,13 +159,20 @@ def test_facts_of_several_shards_are_forgotten_one_shard_after_another(
     assert all((flow.fact(fact).forgetting_proof or {}).get("probes") for fact in (cat, job))
 
 
-def test_facts_whose_shards_hold_nothing_else_are_forgotten_at_once_with_proof(flow: Flow) -> None:
+def test_facts_whose_shards_hold_nothing_else_are_forgotten_at_once_with_proof(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cat, town, job = _tell(flow, CAT, TOWN, JOB)
+    job_learned = _weights(flow, 3)
     flow.delete(cat, town)
+    monkeypatch.setattr(Trainer, "train", lambda *_args, **_options: pytest.fail("the weights of the job do"))
     flow.worker.learn(flow.space.id)
     assert [run.kind for run in flow.runs()][3:] == [RunKind.REBUILD]
     assert [flow.fact(fact).status for fact in (cat, town)] == [FactStatus.FORGOTTEN, FactStatus.FORGOTTEN]
     assert _held(flow, 4) == {job: 4}
+    taken = _weights(flow, 4)
+    assert all(torch.equal(taken[name], job_learned[name]) for name in job_learned)
+    assert _answering(flow, 4, *_questions(JOB)) == [0]
     assert all((flow.fact(fact).forgetting_proof or {}).get("probes") for fact in (cat, town))
 
 

@@ -9,6 +9,7 @@ import torch
 
 from engram.lifecycle import FactStatus
 from engram.repositories import FactRepository
+from evals.client import ANSWER_TOKENS
 from evals.stream.methods.last_third import LastThird
 from evals.stream.methods.product import Product
 from evals.stream.methods.protocol import Method, Question
@@ -21,6 +22,7 @@ from tests.unit.evals.stream_fixtures import (
     ASK_ALL,
     CAT,
     ITEMS,
+    PROMPTS,
     QUESTIONS,
     TOWN,
     Scripted,
@@ -154,7 +156,9 @@ def test_engram_learns_each_fact_in_a_run_and_answers_from_the_published_file(pr
 def scoped(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Product:
     """Engram with the sentence encoder, so that its versions have scopes."""
     monkeypatch.setattr(teaching, "EPOCHS", 0.1)
-    learner = replace(setup.learner, sentences=open_encoder(), scope_sure_margin=setup.settings.scope_sure_margin)
+    # So few prompts as the others have leave much nearest to whatever was told.
+    prompts = replace(PROMPTS, train=(*PROMPTS.train, "Who wrote Faust?", "Tell me how rain forms."))
+    learner = replace(setup.learner, prompts=prompts, sentences=open_encoder())
     return Product(replace(setup, learner=learner), tmp_path / "engram")
 
 
@@ -269,6 +273,6 @@ def test_base_changes_nothing_of_what_must_not_change(setup: Setup) -> None:
 
 def test_answers_have_room_for_the_longest_gold(setup: Setup) -> None:
     base, probe = setup.learner.base, ITEMS[0].probes[0]
-    assert answer_tokens_for(base, ITEMS) == 32
+    assert answer_tokens_for(base, ITEMS) == ANSWER_TOKENS
     wordy = replace(ITEMS[0], probes=(replace(probe, answers=("zq " * 40,)),))
     assert answer_tokens_for(base, [wordy]) > 80
