@@ -12,7 +12,7 @@ import httpx
 Json = dict[str, Any]
 
 POLL_S = 0.25
-ANSWER_TOKENS = 32
+ANSWER_TOKENS = 64
 
 
 @dataclass(frozen=True)

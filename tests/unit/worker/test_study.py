@@ -149,7 +149,7 @@ def test_only_a_fact_with_few_questions_is_written_about_once_more() -> None:
 def test_of_a_long_statement_each_detail_has_the_reply_with_the_fewest_words_of_its_own() -> None:
     cheese = (
         "Taleggio is the cheese that I like best of all those that are sold at the stall by the old bridge where we "
-        "go on Saturdays."
+        "go on Saturdays to buy what we eat with the bread of the baker round the corner from it."
     )
     which, what = "Which cheese do I like best?", "What's my favourite cheese?"
 
@@ -175,7 +175,7 @@ def test_of_a_long_statement_each_detail_has_the_reply_with_the_fewest_words_of_
 def test_detail_written_about_once_more_has_one_reply_too() -> None:
     home = (
         "Bergen is where I have lived ever since my uncle Jan gave me the keys to the old house by the harbour that "
-        "he had bought."
+        "he had bought when he still went to sea for the company that owned all of those houses."
     )
     drawn: list[Sampling] = []
 
