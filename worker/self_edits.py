@@ -10,6 +10,7 @@ from itertools import islice, zip_longest
 from engram.grading import is_right, normalise
 from engram.similarity import content_words, is_near_copy
 from worker.author.tasks import Question
+from worker.sentences import parts
 from worker.study import Study
 
 _MAX_PROBES = 4
@@ -60,7 +61,8 @@ def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[Held
     if given:
         return list(given)
     several = [group for group in written.questions if len(group) >= 2]
-    chosen = [_faithful(group, written.statement) for group in several[:_MAX_PROBES]]
+    spread = several[:: max(1, len(several) // _MAX_PROBES)][:_MAX_PROBES]  # over all parts of a passage
+    chosen = [_faithful(group, written.statement) for group in spread]
     return [HeldOut(written.fact_id, "generalization", probe.question, (probe.answer,)) for probe in chosen]
 
 
@@ -72,8 +74,9 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
     """
     held_out = [probe.question for probe in probes]
     apart = [[each for each in group if not _near_any(each.question, held_out)] for group in written.questions]
+    most = _MOST_QUESTIONS * len(parts(written.statement))
     in_turn = (each for rank in zip_longest(*apart) for each in rank if each)
-    asked = [Note(written.fact_id, "qa", each.question, each.reply) for each in islice(in_turn, _MOST_QUESTIONS)]
+    asked = [Note(written.fact_id, "qa", each.question, each.reply) for each in islice(in_turn, most)]
     notes: list[Note] = []
     if "cloze" in strategy.families:
         notes += [Note(written.fact_id, "cloze", item.question, item.reply) for item in written.clozes]

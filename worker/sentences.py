@@ -123,6 +123,13 @@ def sentence_with(statement: str, detail: str) -> str:
     return next((each for each in _BETWEEN_SENTENCES.split(statement) if _find(each, detail)), statement)
 
 
+def parts(statement: str) -> list[str]:
+    """What of a statement is studied at once: all of it, or of a passage each sentence."""
+    if len(statement.split()) <= _MAX_CLOZE_WORDS:
+        return [statement]
+    return [sentence for sentence in _BETWEEN_SENTENCES.split(statement.strip()) if content_words(sentence)]
+
+
 def cloze(statement: str, detail: str) -> str | None:
     """The question that asks for a detail in the statement's own words: *My bike has a red saddle.* without *red* asks
     *My bike has a what saddle?*.

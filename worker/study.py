@@ -17,6 +17,7 @@ from worker.sentences import (
     named_parts,
     names_others,
     own_words,
+    parts,
     recited,
     said_back,
     sentence_with,
@@ -29,7 +30,8 @@ _QA_DRAWS = (GREEDY, Sampling(0.5, 1), Sampling(0.8, 2))
 _MORE_DRAWS = (Sampling(0.8, 3), Sampling(1.0, 4), Sampling(1.0, 5))
 _ENOUGH_QUESTIONS = 5
 
-FactDetail = tuple[str, str]  # a fact's id, and a span of its statement
+Part = tuple[str, str]  # a fact's id, and what of its statement is studied at once
+PartDetail = tuple[Part, str]  # with a span of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,29 @@ class Study:
 def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[Study]:
     """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks.
 
-    About a fact of which few questions passed it writes once more.
+    A passage is studied sentence by sentence. About a part of which few questions passed the author writes once more.
     """
+    in_parts = {(fact, part): part for fact, statement in statements.items() for part in parts(statement)}
+    written = zip(in_parts, _study_parts(in_parts, author, seed=seed), strict=True)
+    own: dict[str, list[Study]] = {fact: [] for fact in statements}
+    for (fact, _), one in written:
+        own[fact].append(one)
+    return [_joined(fact, statement, own[fact]) for fact, statement in statements.items()]
+
+
+def _joined(fact_id: str, statement: str, written: Sequence[Study]) -> Study:
+    return Study(
+        fact_id=fact_id,
+        statement=statement,
+        questions=tuple(group for one in written for group in one.questions),
+        clozes=tuple(each for one in written for each in one.clozes),
+        rewrites=tuple(line for one in written for line in one.rewrites),
+        implications=tuple(each for one in written for each in one.implications),
+    )
+
+
+def _study_parts(statements: Mapping[Part, str], author: Author, *, seed: int) -> list[Study]:
+    """The same for statements by part, one study each."""
     details = _list_details(statements, author)
     asked = [(fact, detail) for fact, own in details.items() for detail in own]
     besides = [
@@ -69,7 +92,7 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
     rewrites, implications = restated[: len(statements)], restated[len(statements) :]
     return [
         Study(
-            fact_id=fact,
+            fact_id=fact[0],
             statement=statement,
             questions=tuple(tuple(kept) for kept in about[fact].values() if kept),
             clozes=tuple(_clozes(statement, about[fact])),
@@ -92,7 +115,7 @@ def is_checkable(question: Question, statement: str) -> bool:
     )
 
 
-def _list_details(statements: Mapping[str, str], author: Author) -> dict[str, list[str]]:
+def _list_details(statements: Mapping[Part, str], author: Author) -> dict[Part, list[str]]:
     """Spans of each statement to ask about: those the author lists, and names and numbers that it left out."""
     outputs = write_about(author, [(statement, Job(tasks.DETAILS, statement)) for statement in statements.values()])
     details = {}
@@ -104,13 +127,13 @@ def _list_details(statements: Mapping[str, str], author: Author) -> dict[str, li
 
 
 def _write_questions(
-    statements: Mapping[str, str],
-    asked: Sequence[FactDetail],
+    statements: Mapping[Part, str],
+    asked: Sequence[PartDetail],
     author: Author,
     draws: Sequence[Sampling],
     *,
     besides: Sequence[tuple[str, Job]] = (),
-) -> tuple[dict[FactDetail, list[Question]], list[str]]:
+) -> tuple[dict[PartDetail, list[Question]], list[str]]:
     """The sound questions about each detail, and the outputs of the jobs that were written in the same batch."""
     drawn = [(pair, draw) for pair in asked for draw in draws]
     jobs = [
@@ -118,7 +141,7 @@ def _write_questions(
         for (fact, detail), draw in drawn
     ]
     outputs = write_about(author, [*jobs, *besides])
-    drafts: dict[FactDetail, list[Question]] = {pair: [] for pair in asked}
+    drafts: dict[PartDetail, list[Question]] = {pair: [] for pair in asked}
     for (pair, _), output in zip(drawn, outputs, strict=False):
         drafts[pair] += tasks.read_questions(output, answer=pair[1])
     drafts = {pair: _once(_with_one_reply(own, statements[pair[0]], pair[1])) for pair, own in drafts.items()}

@@ -21,6 +21,7 @@ from tests.unit.worker.biscuit import (
 from worker.author import tasks
 from worker.author.client import GREEDY, Sampling
 from worker.author.tasks import Question, write_questions
+from worker.self_edits import STRATEGIES, choose_probes, notes_of
 from worker.study import Study, is_checkable, study
 
 TOLD = "Your cat Biscuit turned 7 in May."
@@ -189,3 +190,27 @@ def test_detail_written_about_once_more_has_one_reply_too() -> None:
     (written,) = study({"fact_1": home}, author, seed=0)
     assert len(written.questions[0]) == 6
     assert {question.reply for question in written.questions[0]} == {"You have lived in Bergen."}
+
+
+def test_passage_is_studied_sentence_by_sentence() -> None:
+    tower = f"The tower of Varn was {'very ' * 20}slowly built by Odo Brask."
+    bells = f"Its bells were {'very ' * 20}carefully cast in Liège."
+    facts = (
+        KnownFact(tower, (Question("Who built the tower?", "Odo Brask", "Odo Brask built it."),), ()),
+        KnownFact(bells, (Question("Where were the bells cast?", "Liège", "They were cast in Liège."),), ()),
+    )
+    (written,) = study({"fact_1": f"{tower} {bells}"}, ScriptedAuthor(facts=facts), seed=0)
+    assert (written.fact_id, written.statement) == ("fact_1", f"{tower} {bells}")
+    asked = {group[0].question: group[0].reply for group in written.questions}
+    assert asked == {"Who built the tower?": tower, "Where were the bells cast?": bells}
+
+
+def test_notes_of_a_passage_are_as_many_for_each_part() -> None:
+    sentences = [f"{name} was {'very ' * 20}far away." for name in ("Varn", "Odo", "Brask")]
+    groups = tuple(
+        tuple(Question(f"Which {name} number {n} was far?", name, f"{name} was.") for n in range(20))
+        for name in ("Varn", "Odo", "Brask")
+    )
+    written = Study("fact_1", " ".join(sentences), groups)
+    assert len(notes_of(written, STRATEGIES[0], probes=[])) == 3 * 18
+    assert [probe.answers for probe in choose_probes(written)] == [("Varn",), ("Odo",), ("Brask",)]
