@@ -23,7 +23,7 @@ from worker import recovery
 from worker.author.client import EngineAuthor
 from worker.extraction import Quote, extract
 from worker.pipeline import Pipeline
-from worker.torch_thread import TorchThread
+from worker.torch_thread import SameThread, TorchThread
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ class Worker:
     author: EngineAuthor
     pipeline: Pipeline
     engines: Sequence[EngineClient]
-    torch: TorchThread = field(default_factory=TorchThread)
+    torch: TorchThread | SameThread = field(default_factory=TorchThread)
     learning: threading.Lock = field(default_factory=threading.Lock)
 
     def extract(self, message_id: str) -> None:

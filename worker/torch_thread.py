@@ -14,6 +14,13 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
+class SameThread:
+    """In the place of a TorchThread where one thread computes anyway: another one would have a pool of its own."""
+
+    def run(self, function: Callable[[], Result]) -> Result:
+        return function()
+
+
 class TorchThread:
     """Runs what it is given, one after another. It does not keep the process from ending."""
 

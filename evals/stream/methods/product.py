@@ -21,6 +21,7 @@ from worker.author.client import EngineAuthor
 from worker.pipeline import Pipeline
 from worker.served import Served, read_served
 from worker.service import Worker
+from worker.torch_thread import SameThread
 from worker.training.stacked_lora import Weights
 
 TENANT, SPACE = "local", "stream"
@@ -116,7 +117,7 @@ class Product:
         recovery.remove_withdrawn_files(self.database)
         doorbell = Doorbell(MemoryHuey("stream", results=False))
         unused_extractor = cast(EngineAuthor, self.setup.author)
-        return Worker(self.database, self.settings, doorbell, unused_extractor, pipeline, ())
+        return Worker(self.database, self.settings, doorbell, unused_extractor, pipeline, (), SameThread())
 
 
 def settings_at(home: Path, *, seed: int) -> Settings:
