@@ -71,9 +71,8 @@ class ScriptedAuthor:
             if task == tasks.DETAILS:
                 return "\n".join(dict.fromkeys(question.answer for question in asked))
             of_detail = [question for question in asked if question.answer == detail]
-            if not of_detail:
-                return ""
-            return tasks.write_questions(of_detail[0].reply, [question.question for question in of_detail])
+            reply = of_detail[0].reply if of_detail else ""
+            return tasks.write_questions(reply, [question.question for question in of_detail])
         return ""
 
     def _about(self, statement: str) -> list[KnownFact]:
