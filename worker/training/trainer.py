@@ -82,6 +82,8 @@ class Trainer:
             deck = Deck(as_one.notes, rng)
             for step in range(shared_steps):
                 on_step(self._step(running, shared.beside([deck]), step).for_each(len(candidates)))
+                if plan.stop and running.ended(0, plan.stop):
+                    break  # what they have in common is learned; they go on apart at the rate of their own steps
             running = running.apart(candidates)
         for step in range(shared_steps, plan.steps):
             progress = self._step(running, shared.beside(decks), step)

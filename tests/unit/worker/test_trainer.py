@@ -148,6 +148,19 @@ def test_candidates_with_notes_in_common_first_train_as_one_on_these(
         assert not torch.allclose(shared[name][1], weight[0], atol=1e-4)
 
 
+def test_what_candidates_share_is_learned_no_longer_than_it_needs(
+    trainer: Trainer, notes: list[Row], other_notes: list[Row]
+) -> None:
+    seen = list[Progress]()
+    candidates = [CandidateRows(notes, RATE), CandidateRows([*notes, *other_notes], RATE)]
+    plan = replace(PLAN, steps=202, shared_steps=200, stop=StopPolicy(converged_loss=2.5, compared_at=1.0))
+    trainer.train(_initial(trainer.lora), candidates, plan=plan, on_step=seen.append)
+    *shared, last_shared, first_apart, _ = [step.step for step in seen]
+    assert shared == list(range(1, len(shared) + 1))
+    assert last_shared < 200
+    assert first_apart == 201
+
+
 def test_candidates_without_a_note_in_common_never_train_as_one(
     trainer: Trainer, notes: list[Row], other_notes: list[Row]
 ) -> None:
