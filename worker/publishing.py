@@ -80,13 +80,19 @@ def load_everywhere(
     shape: BaseShape,
     floor: float,
 ) -> None:
-    """Load a registered version, with its shards, on every replica; see that it answers as the trainer's model did."""
+    """Load a registered version on every replica, with those of its shards that it does not have; see that it answers
+    as the trainer's model did.
+    """
     with database.read() as session:
         shards = AdapterRepository(session).shards(adapter)
-    for one in (*shards, adapter):
-        verify(Path(one.path), shape=shape, digest=one.digest)
-        for engine in engines:
-            engine.load(one.lora_name, one.path)
+    verify(Path(adapter.path), shape=shape, digest=adapter.digest)
+    for engine in engines:
+        loaded = engine.loaded() if shards else {}
+        for shard in shards:
+            if loaded.get(shard.lora_name) != shard.path:
+                verify(Path(shard.path), shape=shape, digest=shard.digest)
+                engine.load(shard.lora_name, shard.path)
+        engine.load(adapter.lora_name, adapter.path)
     check_served(engines, adapter.lora_name, asked, floor=floor)
     if adapter.status == AdapterStatus.REGISTERED:  # a run that goes on may find it canary already
         _advance(database, adapter, AdapterStatus.LOADED)

@@ -31,7 +31,7 @@ def report(api: Api, run_id: str, event: str, *, finish: bool = False) -> None:
 
 
 def test_run_takes_the_oldest_pending_facts_once(start_api: StartApi) -> None:
-    api = start_api(max_facts_per_run=2, learn_automatically=False)
+    api = start_api(max_facts_per_run=2, facts_per_shard=0, learn_automatically=False)
     for number in range(3):
         api.http.post("/v1/facts", json={"statement": f"Fact number {number}."})
     assert api.rung() == []
