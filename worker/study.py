@@ -28,7 +28,7 @@ _MIN_AGREEMENT = 0.5
 _MAX_DETAILS = 5
 _QA_DRAWS = (GREEDY, Sampling(0.5, 1), Sampling(0.8, 2))
 _MORE_DRAWS = (Sampling(0.8, 3), Sampling(1.0, 4), Sampling(1.0, 5))
-_ENOUGH_QUESTIONS = 5
+_ENOUGH_QUESTIONS = 12
 
 Part = tuple[str, str]  # a fact's id, and what of its statement is studied at once
 PartDetail = tuple[Part, str]  # with a span of it

@@ -132,7 +132,7 @@ def test_only_a_fact_with_few_questions_is_written_about_once_more() -> None:
 
     def many(sampling: Sampling) -> str:
         drawn[STATEMENT].append(sampling)
-        return write_questions(NAME_REPLY, [f"Which pet has the letter {letter}?" for letter in "bcdefg"])
+        return write_questions(NAME_REPLY, [f"Which pet has the letter {letter}?" for letter in "bcdefghijklm"])
 
     def few(sampling: Sampling) -> str:
         drawn[home].append(sampling)
@@ -143,7 +143,7 @@ def test_only_a_fact_with_few_questions_is_written_about_once_more() -> None:
     )
     author.answer = lambda statement, question: "Biscuit" if "pet" in question else "Bergen"  # type: ignore[method-assign]
     pets, homes = study({"fact_1": STATEMENT, "fact_2": home}, author, seed=0)
-    assert (len(pets.questions[0]), len(drawn[STATEMENT])) == (6, 3)
+    assert (len(pets.questions[0]), len(drawn[STATEMENT])) == (12, 3)
     assert len(homes.questions[0]) == len(drawn[home]) == len(set(drawn[home])) == 6
 
 
