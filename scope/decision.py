@@ -57,23 +57,26 @@ class Scope:
 
     def margins(self, messages_QD: Vectors) -> Vectors:
         """How much nearer each message is to what its shard was taught than to what was not, [Q]: -1 to 1."""
-        margins_Q: Vectors = self._nearness(messages_QD).max(axis=1) - _nearest(messages_QD @ self.others_MD.T, 1)
-        return margins_Q
+        return self._nearest_shard(messages_QD)[1]
 
     def answering(self, messages_QD: Vectors, *, min_margin: float) -> list[int | None]:
         """The shard that answers each message, the one that was taught what is nearest; None is out of scope."""
         if not len(self.told_ND):
             return [None] * len(messages_QD)
-        nearest_Q = np.unique(self.shards_N)[self._nearness(messages_QD).argmax(axis=1)]
-        inside_Q = self.margins(messages_QD) >= min_margin
+        nearest_Q, margins_Q = self._nearest_shard(messages_QD)
+        inside_Q = margins_Q >= min_margin
         return [int(shard) if inside else None for shard, inside in zip(nearest_Q, inside_Q, strict=True)]
 
-    def _nearness(self, messages_QD: Vectors) -> Vectors:
-        """The mean cosine of each message to the nearest questions of each shard, [Q, S], shards in their order."""
+    def _nearest_shard(self, messages_QD: Vectors) -> tuple[Numbers, Vectors]:
+        """The shard that was taught what is nearest to each message, [Q], and the message's margin, [Q]."""
         told_QN = messages_QD @ self.told_ND.T
-        own = [told_QN[:, self.shards_N == shard] for shard in np.unique(self.shards_N)]
-        by_shard = [_nearest(told_QK, min(NEAREST, -(-told_QK.shape[1] // NEAREST))) for told_QK in own]
-        return np.stack(by_shard, axis=1) if by_shard else np.full((len(messages_QD), 1), -1, np.float32)
+        shards_S = np.unique(self.shards_N)
+        own = [told_QN[:, self.shards_N == shard] for shard in shards_S]
+        near_QS = np.stack(
+            [_nearest(told_QK, min(NEAREST, -(-told_QK.shape[1] // NEAREST))) for told_QK in own], axis=1
+        )
+        margins_Q: Vectors = near_QS.max(axis=1) - _nearest(messages_QD @ self.others_MD.T, 1)
+        return shards_S[near_QS.argmax(axis=1)], margins_Q
 
     def save(self, folder: Path) -> None:
         """Put it beside the weights. Half precision: cosines keep three digits."""

