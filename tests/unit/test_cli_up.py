@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cli import up
 from cli.engine import engine_port
-from cli.preflight import any_free_port, own_addresses, own_home, reserve, starts_engine
+from cli.preflight import NUM_PORTS, any_free_port, own_addresses, own_home, reserve, starts_engine
 from cli.supervisor import Part
 from engram.errors import Conflict
 from engram.settings import Settings
@@ -26,6 +26,16 @@ def taken_port() -> Iterator[int]:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         yield listening.getsockname()[1]
+
+
+def port_before_a_free_one() -> int:
+    """Most are: the one after may be held by a connection of this machine."""
+    for _ in range(100):
+        port = any_free_port()
+        if following := reserve("127.0.0.1", (port + 1) % NUM_PORTS):
+            following.close()
+            return port
+    pytest.fail("no two free ports side by side")
 
 
 def hold_home(home: Path, held: "multiprocessing.synchronize.Event") -> None:
@@ -67,14 +77,15 @@ def test_taken_chosen_engine_port_is_named_with_the_setting_to_change(tmp_path: 
 
 
 def test_engine_takes_the_port_after_the_servers_when_nobody_chose_one(tmp_path: Path) -> None:
-    port = any_free_port()
+    port = port_before_a_free_one()
     with own_addresses(Settings(home=tmp_path, port=port)) as settled:
         assert settled.engines == [f"http://127.0.0.1:{port + 1}"]
 
 
-def test_engine_takes_another_port_when_the_one_after_is_taken(tmp_path: Path, taken_port: int) -> None:
-    with own_addresses(Settings(home=tmp_path, port=taken_port - 1)) as settled:
-        assert settled.engines != [f"http://127.0.0.1:{taken_port}"]
+def test_engine_takes_another_port_when_the_one_after_is_taken(tmp_path: Path) -> None:
+    port = port_before_a_free_one()
+    with socket.create_server(("127.0.0.1", port + 1)), own_addresses(Settings(home=tmp_path, port=port)) as settled:
+        assert settled.engines != [f"http://127.0.0.1:{port + 1}"]
 
 
 def test_engine_of_the_highest_server_port_takes_any_free_one(tmp_path: Path) -> None:
