@@ -12,7 +12,7 @@ from engram.similarity import content_words
 from worker.author.client import Author
 from worker.curriculum import Lesson
 from worker.progress import Progress
-from worker.self_edits import STRATEGIES, HeldOut, Note, choose_probes, notes_of
+from worker.self_edits import STRATEGIES, HeldOut, Note, Strategy, choose_probes, notes_of, studied, wordings_of
 from worker.study import Study, study
 from worker.supersession import superseded_by
 
@@ -55,16 +55,22 @@ def prepare_material(database: Database, lesson: Lesson, author: Author, progres
         (
             strategy.name,
             strategy.learning_rate_factor,
-            [n for one in written if one.fact_id in teachable for n in notes_of(one, strategy, probes=probes)],
+            [n for one in written if one.fact_id in teachable for n in _notes(one, strategy, probes)],
         )
         for strategy in STRATEGIES
     ]
-    progress.event("notes", notes={name: len(notes) for name, _, notes in drafts}, probes=len(probes))
+    counts = {name: len(studied(notes)) for name, _, notes in drafts}
+    progress.event("notes", notes=counts, probes=len(probes))
     probes = [probe for probe in probes if probe.fact_id in teachable]
     return _store(database, lesson, drafts, probes, superseded) if teachable else _NOTHING
 
 
 _NOTHING = Material((), (), frozenset())
+
+
+def _notes(written: Study, strategy: Strategy, probes: Sequence[HeldOut]) -> list[Note]:
+    notes = notes_of(written, strategy, probes=probes)
+    return notes + wordings_of(written, notes, probes=probes)
 
 
 def _given(lesson: Lesson, fact_id: str) -> list[HeldOut]:

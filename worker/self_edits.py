@@ -5,13 +5,13 @@ Pure: no I/O.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import islice
 
 from engram.grading import is_right, normalise
 from engram.similarity import content_words, is_near_copy
 from worker.author.tasks import Question
 from worker.sentences import parts
-from worker.study import Study
+from worker.study import Study, in_turn
 
 _MAX_PROBES = 4
 _MOST_QUESTIONS = 18
@@ -19,12 +19,15 @@ _MOST_QUESTIONS = 18
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing to study: a prompt, and the answer to learn."""
+    """One thing to study: a prompt, and the answer to learn. A wording is not studied; it is what may be asked."""
 
     fact_id: str
     family: str
     prompt: str
     answer: str
+
+
+WORDING = "wording"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,7 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
     held_out = [probe.question for probe in probes]
     apart = [[each for each in group if not _near_any(each.question, held_out)] for group in written.questions]
     most = _MOST_QUESTIONS * len(parts(written.statement))
-    in_turn = (each for rank in zip_longest(*apart) for each in rank if each)
-    asked = [Note(written.fact_id, "qa", each.question, each.reply) for each in islice(in_turn, most)]
+    asked = [Note(written.fact_id, "qa", each.question, each.reply) for each in islice(in_turn(apart), most)]
     notes: list[Note] = []
     if "cloze" in strategy.families:
         notes += [Note(written.fact_id, "cloze", item.question, item.reply) for item in written.clozes]
@@ -92,6 +94,25 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
     for note in [*asked, *(note for note in notes if not _near_any(note.prompt, held_out))]:
         unique.setdefault((tuple(normalise(note.prompt)), tuple(normalise(note.answer))), note)
     return list(unique.values())
+
+
+def wordings_of(written: Study, notes: Iterable[Note], *, probes: Iterable[HeldOut]) -> list[Note]:
+    """What else was asked about a fact than its notes do, no near copy of a probe: by it the scope knows the fact.
+
+    How many questions a fact has decides how much of what is asked finds it; to train on all would take longer.
+    """
+    known, held_out = {note.prompt for note in notes}, [probe.question for probe in probes]
+    asked = [*in_turn(written.questions), *written.wordings]
+    return [
+        Note(written.fact_id, WORDING, each.question, each.reply)
+        for each in asked
+        if each.question not in known and not _near_any(each.question, held_out)
+    ]
+
+
+def studied(notes: Iterable[Note]) -> list[Note]:
+    """Those that are trained on."""
+    return [note for note in notes if note.family != WORDING]
 
 
 def right_replies(probes: Iterable[HeldOut], notes: Sequence[Note]) -> dict[str, str]:

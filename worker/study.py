@@ -4,9 +4,9 @@ An answer must be a span of the statement, a reply must say it, the question mus
 and the author, asked the question with the statement before it, must find the same answer again.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 
 from engram.grading import is_right, normalise, token_f1
 from worker.author import tasks
@@ -26,19 +26,21 @@ from worker.sentences import (
 
 _MIN_AGREEMENT = 0.5
 _MAX_DETAILS = 5
-_QA_DRAWS = (GREEDY, Sampling(0.5, 1), Sampling(0.8, 2))
-_MORE_DRAWS = (Sampling(0.8, 3), Sampling(1.0, 4), Sampling(1.0, 5))
-_ENOUGH_QUESTIONS = 12
+_DRAWS = (GREEDY, Sampling(0.5, 1), *(Sampling(0.8 if seed % 3 else 1.0, seed) for seed in range(2, 9)))
+_FEWEST_DRAWS = 3  # of a detail
+_DRAWS_AT_ONCE = 12  # of a statement: a batch of so many takes little longer than one of half as many
+_MOST_READ_AGAIN = 30
 
 Part = tuple[str, str]  # a fact's id, and what of its statement is studied at once
-PartDetail = tuple[Part, str]  # with a span of it
+Drafts = Mapping[str, Sequence[Question]]  # questions by the span of it that answers them
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
     """All that was written about one fact, checked. `questions` are grouped by the detail that answers them.
 
-    `clozes` are the statement's own words with a detail left out; code makes them, so they are right.
+    `clozes` are the statement's own words with a detail left out; code makes them, so they are right. `wordings` are
+    further questions, which nobody answered again: what a user may say who asks for the fact.
     """
 
     fact_id: str
@@ -47,12 +49,13 @@ class Study:
     clozes: tuple[Question, ...] = ()
     rewrites: tuple[str, ...] = ()
     implications: tuple[Question, ...] = ()
+    wordings: tuple[Question, ...] = ()
 
 
 def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[Study]:
     """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks.
 
-    A passage is studied sentence by sentence. About a part of which few questions passed the author writes once more.
+    A passage is studied sentence by sentence.
     """
     in_parts = {(fact, part): part for fact, statement in statements.items() for part in parts(statement)}
     written = _study_parts(in_parts, author, seed=seed)
@@ -70,34 +73,26 @@ def _joined(fact_id: str, statement: str, written: Sequence[Study]) -> Study:
         clozes=tuple(each for one in written for each in one.clozes),
         rewrites=tuple(line for one in written for line in one.rewrites),
         implications=tuple(each for one in written for each in one.implications),
+        wordings=tuple(each for one in written for each in one.wordings),
     )
 
 
 def _study_parts(statements: Mapping[Part, str], author: Author, *, seed: int) -> list[Study]:
     """The same for statements by part, one study each."""
     details = _list_details(statements, author)
-    asked = [(part, detail) for part, own in details.items() for detail in own]
-    besides = [
-        (statement, Job(task, statement)) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()
-    ]
-    questions, restated = _write_questions(statements, asked, author, _seeded(_QA_DRAWS, seed), besides=besides)
-    passed = Counter(part for (part, _), kept in questions.items() for _ in kept)
-    few = [pair for pair in asked if passed[pair[0]] < _ENOUGH_QUESTIONS]
-    more, _ = _write_questions(statements, few, author, _seeded(_MORE_DRAWS, seed))
-    questions |= {
-        pair: _with_one_reply(_once([*questions[pair], *drawn]), statements[pair[0]], pair[1])
-        for pair, drawn in more.items()
-    }
-    about = {part: {detail: questions[part, detail] for detail in own} for part, own in details.items()}
+    drafts, restated = _write(statements, details, author, seed=seed)
+    read = {part: list(islice(in_turn(drafts[part].values()), _MOST_READ_AGAIN)) for part in statements}
+    sound = _sound([(part[1], each) for part, own in read.items() for each in own], author)
     rewrites, implications = restated[: len(statements)], restated[len(statements) :]
     return [
         Study(
             fact_id=part[0],
             statement=statement,
-            questions=tuple(tuple(kept) for kept in about[part].values() if kept),
-            clozes=tuple(_clozes(statement, about[part])),
+            questions=_groups(statement, drafts[part], sound),
+            clozes=tuple(_clozes(statement, drafts[part])),
             rewrites=tuple(line for line in tasks.read_rewrites(said) if not strays(line, statement)),
             implications=tuple(_implied(implied, statement)),
+            wordings=tuple(each for each in in_turn(drafts[part].values()) if (statement, each) not in sound),
         )
         for (part, statement), said, implied in zip(statements.items(), rewrites, implications, strict=True)
     ]
@@ -126,28 +121,47 @@ def _list_details(statements: Mapping[Part, str], author: Author) -> dict[Part, 
     return details
 
 
-def _write_questions(
-    statements: Mapping[Part, str],
-    asked: Sequence[PartDetail],
-    author: Author,
-    draws: Sequence[Sampling],
-    *,
-    besides: Sequence[tuple[str, Job]] = (),
-) -> tuple[dict[PartDetail, list[Question]], list[str]]:
-    """The sound questions about each detail, and the outputs of the jobs that were written in the same batch."""
-    drawn = [(pair, draw) for pair in asked for draw in draws]
+def _write(
+    statements: Mapping[Part, str], details: Mapping[Part, Sequence[str]], author: Author, *, seed: int
+) -> tuple[dict[Part, Drafts], list[str]]:
+    """The checkable questions about each detail, the likeliest first; and all rewrites, then all implications, as the
+    author wrote them. All of it is one batch: what costs time is the longest answer."""
+    drawn = [
+        ((part, detail), replace(draw, seed=draw.seed + seed))
+        for part, own in details.items()
+        for draw in _DRAWS[: max(_FEWEST_DRAWS, _DRAWS_AT_ONCE // max(len(own), 1))]
+        for detail in own
+    ]
     jobs = [
         (statements[part], Job(tasks.QA, tasks.ask_questions(statements[part], detail), draw))
         for (part, detail), draw in drawn
     ]
+    besides = [
+        (statement, Job(task, statement)) for task in (tasks.REWRITE, tasks.IMPLY) for statement in statements.values()
+    ]
     outputs = write_about(author, [*jobs, *besides])
-    drafts: dict[PartDetail, list[Question]] = {pair: [] for pair in asked}
-    for (pair, _), output in zip(drawn, outputs, strict=False):
-        drafts[pair] += tasks.read_questions(output, answer=pair[1])
-    drafts = {pair: _once(_with_one_reply(own, statements[pair[0]], pair[1])) for pair, own in drafts.items()}
-    sound = _sound([(statements[pair[0]], each) for pair, own in drafts.items() for each in own], author)
-    kept = {pair: [each for each in own if (statements[pair[0]], each) in sound] for pair, own in drafts.items()}
-    return kept, outputs[len(jobs) :]
+    drafts: dict[Part, dict[str, list[Question]]] = {part: {each: [] for each in own} for part, own in details.items()}
+    for ((part, detail), _), output in zip(drawn, outputs, strict=False):
+        drafts[part][detail] += tasks.read_questions(output, answer=detail)
+    checked: dict[Part, Drafts] = {
+        part: {detail: _checkable(own, statements[part], detail) for detail, own in about.items()}
+        for part, about in drafts.items()
+    }
+    return checked, outputs[len(jobs) :]
+
+
+def _checkable(drawn: Sequence[Question], statement: str, detail: str) -> list[Question]:
+    return [each for each in _once(_with_one_reply(drawn, statement, detail)) if is_checkable(each, statement)]
+
+
+def in_turn(groups: Iterable[Sequence[Question]]) -> Iterator[Question]:
+    """The first question about each detail, then the second, and so on."""
+    return (each for rank in zip_longest(*groups) for each in rank if each)
+
+
+def _groups(statement: str, drafts: Drafts, sound: Set[tuple[str, Question]]) -> tuple[tuple[Question, ...], ...]:
+    kept = (tuple(each for each in own if (statement, each) in sound) for own in drafts.values())
+    return tuple(own for own in kept if own)
 
 
 def _clozes(statement: str, details: Mapping[str, Sequence[Question]]) -> Iterator[Question]:
@@ -157,10 +171,6 @@ def _clozes(statement: str, details: Mapping[str, Sequence[Question]]) -> Iterat
         asked = Question(cloze(statement, detail) or "", detail, reply)
         if is_checkable(asked, statement):
             yield asked
-
-
-def _seeded(draws: Sequence[Sampling], seed: int) -> list[Sampling]:
-    return [replace(draw, seed=draw.seed + seed) for draw in draws]
 
 
 def _once(questions: Iterable[Question]) -> list[Question]:
@@ -198,11 +208,10 @@ def _implied(output: str, statement: str) -> list[Question]:
 
 
 def _sound(pairs: Sequence[tuple[str, Question]], author: Author) -> set[tuple[str, Question]]:
-    """Questions, each with its statement, whose answer the author finds again in the statement."""
-    checkable = [(statement, question) for statement, question in pairs if is_checkable(question, statement)]
-    found = find_answers(author, [(statement, question.question) for statement, question in checkable])
+    """Checkable questions, each with its statement, whose answer the author finds again in the statement."""
+    found = find_answers(author, [(statement, question.question) for statement, question in pairs])
     return {
         (statement, question)
-        for (statement, question), answer in zip(checkable, found, strict=True)
+        for (statement, question), answer in zip(pairs, found, strict=True)
         if token_f1(answer, [question.answer]) >= _MIN_AGREEMENT
     }

@@ -9,7 +9,7 @@ from worker.curriculum import Lesson
 from worker.learner import Anchors, Learner
 from worker.material import Material
 from worker.rehearsal import evenly
-from worker.self_edits import Note, right_replies
+from worker.self_edits import Note, right_replies, studied
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights
 from worker.training.steps import CandidateRows, Progress, TrainingPlan
@@ -46,7 +46,7 @@ def teach(
     shared = 0.0 if lesson.relearns else settings.shared_steps
     plan = training_plan(settings, num_notes=most, again=again, seed=lesson.attempt, shared=shared)
     anchors = learner.anchors(lesson.told | material.asked_words)
-    kept = [note for note in lesson.rehearsal if note.fact_id not in material.superseded]
+    kept = [note for note in studied(lesson.rehearsal) if note.fact_id not in material.superseded]
     compared = material.probes or lesson.earlier[:MOST_COMPARED_PROBES]
     return learner.trainer.train(
         initial,
@@ -88,5 +88,5 @@ def anchor_groups(settings: Settings, anchors: Anchors) -> list[tuple[Sequence[R
 
 def _studied(lesson: Lesson, candidate: Candidate) -> list[Note]:
     """A candidate's notes. What is learned anew from the base are facts of very different numbers of notes."""
-    notes = [Note(**note) for note in candidate.notes]
+    notes = studied(Note(**note) for note in candidate.notes)
     return evenly(notes) if lesson.relearns else notes

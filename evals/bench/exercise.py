@@ -10,7 +10,7 @@ from scope.decision import Scope
 from worker.learner import Learner
 from worker.probing import Examination
 from worker.rehearsal import evenly
-from worker.self_edits import STRATEGIES, Note, Strategy, choose_probes, notes_of, right_replies
+from worker.self_edits import STRATEGIES, Note, Strategy, choose_probes, notes_of, right_replies, wordings_of
 from worker.study import Study
 from worker.teaching import anchor_groups, training_plan
 from worker.training.rows import ChatRows, Row
@@ -72,6 +72,7 @@ def exercise_of(
     most = max(len(candidate.notes) for candidate in candidates)
     plan = training_plan(settings, num_notes=most, again=False, seed=0, shared=settings.shared_steps)
     rehearsal = [note for fact in ledger for note in notes_of(fact, _WINNER, probes=choose_probes(fact))]
+    wordings = [note for fact in (new, *ledger) for note in wordings_of(fact, (), probes=choose_probes(fact))]
     return Exercise(
         plan=plan,
         candidates=candidates,
@@ -86,7 +87,7 @@ def exercise_of(
             replies=replies,
             seed=settings.seed,
         ),
-        scope=learner.scope([note.prompt for own in [*drafts, rehearsal] for note in own], told),
+        scope=learner.scope([note.prompt for own in [*drafts, wordings, rehearsal] for note in own], told),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from engram.similarity import content_words, is_near_copy
 from evals.gate.facts import Fact
 from worker.author.client import Author
-from worker.self_edits import STRATEGIES, HeldOut, Note, choose_probes, notes_of
+from worker.self_edits import STRATEGIES, HeldOut, Note, choose_probes, notes_of, wordings_of
 from worker.study import study
 
 NOTES_OF_A_DETAIL = 2
@@ -29,12 +29,13 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """`probes` are the gate's, `kept_back` the independent judgement's."""
+    """`probes` are the gate's, `kept_back` the independent judgement's. `wordings` only the scope has."""
 
     fact: Fact
     drafts: tuple[Draft, ...]
     probes: tuple[HeldOut, ...]
     kept_back: tuple[HeldOut, ...]
+    wordings: tuple[Note, ...] = ()
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -111,19 +112,22 @@ def by_author(facts: Sequence[Fact], author: Author, *, seed: int) -> list[Mater
             Draft(strategy.name, strategy.learning_rate_factor, tuple(notes_of(one, strategy, probes=probes)))
             for strategy in STRATEGIES
         ]
-        found.append(_material(fact, drafts, probes))
+        found.append(_material(fact, drafts, probes, wordings_of(one, (), probes=probes)))
     return found
 
 
-def _material(fact: Fact, drafts: Sequence[Draft], probes: Sequence[HeldOut]) -> Material:
-    seen = [note.prompt for draft in drafts for note in draft.notes] + [probe.question for probe in probes]
+def _material(
+    fact: Fact, drafts: Sequence[Draft], probes: Sequence[HeldOut], wordings: Sequence[Note] = ()
+) -> Material:
+    seen = [note.prompt for draft in drafts for note in draft.notes] + [note.prompt for note in wordings]
+    seen += [probe.question for probe in probes]
     kept_back = [
         HeldOut(fact.fact_id, KIND, question, detail.answers)
         for detail in fact.details
         for question in detail.questions
         if not _is_near_any(question, seen)
     ]
-    return Material(fact, tuple(drafts), tuple(probes), tuple(kept_back))
+    return Material(fact, tuple(drafts), tuple(probes), tuple(kept_back), tuple(wordings))
 
 
 def _is_near_any(question: str, others: Iterable[str]) -> bool:

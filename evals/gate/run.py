@@ -144,8 +144,9 @@ def _examination(bench: Bench, lesson: Lesson) -> Examination:
 def _scopes(bench: Bench, lesson: Lesson) -> tuple[Scope | None, Scope | None]:
     """The scope of the live version and that of its candidates, as `worker.pipeline` makes them."""
     situation = lesson.situation
-    earlier = [note.prompt for note in situation.rehearsal]
+    earlier = [note.prompt for one in situation.earlier for note in (*one.notes, *one.wordings)]
     new = [note.prompt for draft in situation.new.drafts for note in draft.notes]
+    new += [note.prompt for note in situation.new.wordings]
     return bench.learner.scope(earlier, situation.told), bench.learner.scope([*new, *earlier], situation.told)
 
 

@@ -6,6 +6,7 @@ token there, and it leaves vLLM to the chats. Not for use while the base trains.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from worker.author import tasks
@@ -30,11 +31,14 @@ class ResidentAuthor:
         if not jobs:
             return []
         learner = self.learner
+        prompts = [self._prompt(job) for job in jobs]
+        prefix = _shared_beginning(prompts)
         outputs = generate(
             learner.base,
             learner.lora,
             self.weights,
-            [self._prompt(job) for job in jobs],
+            [prompt[len(prefix) :] for prompt in prompts],
+            prefix=prefix,
             max_tokens=max(MAX_TOKENS[job.task] for job in jobs),
             temperatures=[job.sampling.temperature for job in jobs],
             seed=sum(job.sampling.seed for job in jobs),
@@ -48,6 +52,12 @@ class ResidentAuthor:
         messages = tasks.prompt(job.task, job.text, self.shots)
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _shared_beginning(prompts: Sequence[Ids]) -> Ids:
+    """The tokens that all prompts begin with, computed once. Each keeps one of its own, from which it goes on."""
+    same = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*(prompt[:-1] for prompt in prompts), strict=False))
+    return tuple(token for token, *_ in same)
 
 
 def open_resident_author(learner: Learner, *, fits: bool, folder: Path = ADAPTER_DIR) -> ResidentAuthor:

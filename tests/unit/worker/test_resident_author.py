@@ -33,11 +33,15 @@ def folder(lora: StackedLora, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_it_writes_is_what_peft_writes_one_by_one(learner: Learner, folder: Path) -> None:
-    written = open_resident_author(learner, fits=True, folder=folder).write_all(JOBS)
+SAME_BEGINNING = [Job(tasks.ANSWER, tasks.ask_answer("I am 7.", asked)) for asked in ("Who am I?", "How old?", "How?")]
+
+
+@pytest.mark.parametrize("jobs", [JOBS, SAME_BEGINNING, [JOBS[1]], [JOBS[1], JOBS[1]]])
+def test_what_it_writes_is_what_peft_writes_one_by_one(learner: Learner, folder: Path, jobs: list[Job]) -> None:
+    written = open_resident_author(learner, fits=True, folder=folder).write_all(jobs)
     tokenizer = learner.base.tokenizer
     peft = PeftModel.from_pretrained(tiny_base().model, folder).eval()
-    for job, text in zip(JOBS, written, strict=True):
+    for job, text in zip(jobs, written, strict=True):
         prompt = tokenizer.apply_chat_template(
             tasks.prompt(job.task, job.text), tokenize=False, add_generation_prompt=True
         )

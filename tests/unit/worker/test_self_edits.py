@@ -19,7 +19,17 @@ from tests.unit.worker.biscuit import (
     STATEMENT,
 )
 from worker.author.tasks import Question
-from worker.self_edits import STRATEGIES, HeldOut, Note, Strategy, choose_probes, notes_of, right_replies
+from worker.self_edits import (
+    STRATEGIES,
+    HeldOut,
+    Note,
+    Strategy,
+    choose_probes,
+    notes_of,
+    right_replies,
+    studied,
+    wordings_of,
+)
 from worker.study import Study
 
 
@@ -104,6 +114,18 @@ def test_of_many_questions_the_first_of_each_detail_become_notes() -> None:
     assert len(notes) == 18
     assert [note.prompt for note in notes[:3]] == [many[0].question, AGE.question, MONTH.question]
     assert many[15].question == notes[-1].prompt
+
+
+def test_all_else_that_was_asked_is_a_wording_and_not_studied_but_no_near_copy_of_a_probe() -> None:
+    many = tuple(Question(f"Which pet has the letter {one}?", "Biscuit", NAME_REPLY) for one in "bcdefghijklmnopqrstuv")
+    unread, near = Question("Which one purrs?", "Biscuit", NAME_REPLY), Question("Who purrs?", "Biscuit", NAME_REPLY)
+    written = _study(questions=(many,), wordings=(unread, near))
+    probe = HeldOut("fact_1", "generalization", "who purrs", ("Biscuit",))
+    notes = notes_of(written, STRATEGIES[0], probes=[probe])
+    wordings = wordings_of(written, notes, probes=[probe])
+    assert [note.prompt for note in wordings] == [*(one.question for one in many[18:]), unread.question]
+    assert {(note.fact_id, note.answer) for note in wordings} == {("fact_1", NAME_REPLY)}
+    assert studied([*notes, *wordings]) == notes
 
 
 def test_question_is_answered_with_the_authors_reply_about_its_detail() -> None:

@@ -126,25 +126,35 @@ def test_study_draws_differently_and_keeps_each_question_once_in_the_order_of_th
     assert all(other.question.startswith("Which pet was drawn again") for other in others)
 
 
-def test_only_a_fact_with_few_questions_is_written_about_once_more() -> None:
+def test_the_fewer_details_a_fact_has_the_oftener_each_is_asked_about() -> None:
     home = "I live in Bergen."
     drawn: dict[str, list[Sampling]] = {STATEMENT: [], home: []}
 
-    def many(sampling: Sampling) -> str:
-        drawn[STATEMENT].append(sampling)
-        return write_questions(NAME_REPLY, [f"Which pet has the letter {letter}?" for letter in "bcdefghijklm"])
+    def of(statement: str) -> Output:
+        def draw(sampling: Sampling) -> str:
+            drawn[statement].append(sampling)
+            return write_questions("You live in Bergen.", [f"Which is it, asked {'again ' * len(drawn[statement])}?"])
 
-    def few(sampling: Sampling) -> str:
-        drawn[home].append(sampling)
-        return write_questions("You live in Bergen.", [f"Where do I live, asked {'again ' * len(drawn[home])}?"])
+        return draw
 
     author = ScriptedAuthor(
-        outputs=_about(STATEMENT, {"Biscuit": many, "7": "", "May": ""}) | _about(home, {"Bergen": few}),
+        outputs=_about(STATEMENT, {"Biscuit": of(STATEMENT), "7": "", "May": ""}) | _about(home, {"Bergen": of(home)}),
     )
-    author.answer = lambda statement, question: "Biscuit" if "pet" in question else "Bergen"  # type: ignore[method-assign]
-    pets, homes = study({"fact_1": STATEMENT, "fact_2": home}, author, seed=0)
-    assert (len(pets.questions[0]), len(drawn[STATEMENT])) == (12, 3)
-    assert len(homes.questions[0]) == len(drawn[home]) == len(set(drawn[home])) == 6
+    author.answer = lambda statement, question: "Bergen"  # type: ignore[method-assign]
+    _, homes = study({"fact_1": STATEMENT, "fact_2": home}, author, seed=0)
+    assert (len(drawn[STATEMENT]), len(drawn[home])) == (4, 9)
+    assert len(homes.questions[0]) == len(set(drawn[home])) == 9
+
+
+def test_of_many_questions_the_likeliest_are_answered_again_and_the_others_are_wordings() -> None:
+    asked = [f"Which pet has the letter {one} and no {other}?" for one in "bcdefgh" for other in "klmno"]
+    author = ScriptedAuthor(
+        outputs=_about(STATEMENT, {"Biscuit": write_questions(NAME_REPLY, asked), "7": "", "May": ""})
+    )
+    author.answer = lambda statement, question: "Biscuit" if "letter b" not in question else "May"  # type: ignore[method-assign]
+    written = _study_of(author)
+    assert [each.question for each in written.questions[0]] == [each for each in asked[:30] if "letter b" not in each]
+    assert [each.question for each in written.wordings] == [*asked[:5], *asked[30:]]
 
 
 def test_of_a_long_statement_each_detail_has_the_reply_with_the_fewest_words_of_its_own() -> None:
@@ -171,25 +181,6 @@ def test_of_a_long_statement_each_detail_has_the_reply_with_the_fewest_words_of_
     assert replies("You like the cheese.", "You like it.", "Yes.") == {
         cheese.replace(" I ", " you ").replace("we", "you")
     }
-
-
-def test_detail_written_about_once_more_has_one_reply_too() -> None:
-    home = (
-        "Bergen is where I have lived ever since my uncle Jan gave me the keys to the old house by the harbour that "
-        "he had bought when he still went to sea for the company that owned all of those houses."
-    )
-    drawn: list[Sampling] = []
-
-    def draw(sampling: Sampling) -> str:
-        drawn.append(sampling)
-        reply = "Your town is Bergen." if len(drawn) <= 3 else "You have lived in Bergen."
-        return write_questions(reply, [f"Where do I live, asked {'again ' * len(drawn)}?"])
-
-    author = ScriptedAuthor(outputs=_about(home, {"Bergen": draw, "Jan": ""}))
-    author.answer = lambda statement, question: "Bergen"  # type: ignore[method-assign]
-    (written,) = study({"fact_1": home}, author, seed=0)
-    assert len(written.questions[0]) == 6
-    assert {question.reply for question in written.questions[0]} == {"You have lived in Bergen."}
 
 
 def test_passage_is_studied_sentence_by_sentence() -> None:
