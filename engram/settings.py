@@ -67,12 +67,12 @@ class Settings(BaseSettings):
         0.8, ge=0, lt=1, description="Share of the steps that candidates do as one, on the notes that all of them have."
     )
     candidates_compared_at: float = Field(
-        1.0,
+        0.25,
         gt=0,
         description="Share of the steps apart after which the best third goes on. 1: all candidates go on.",
     )
     converged_loss: float = Field(
-        0.02, ge=0, description="Loss on its notes, in nats a token, at which a candidate's training ends. 0: never."
+        0.05, ge=0, description="Loss on its notes, in nats a token, at which a candidate's training ends. 0: never."
     )
     rehearsal_notes_per_step: int = Field(9, description="Notes of earlier facts in each step.")
     anchor_prompts_per_step: int = Field(3, description="Unrelated prompts in each step, held to the base's answers.")

@@ -42,7 +42,7 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors [Q, D], the mean over a text's tokens. Of a long text the last 256 word pieces count."""
-        missing = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        missing = self.unread(texts)
         found = {text: self._kept[text] for text in texts if text in self._kept}
         for start in range(0, len(missing), _AT_ONCE):
             chunk = missing[start : start + _AT_ONCE]
@@ -51,6 +51,10 @@ class SentenceEncoder:
             self._kept.clear()
         self._kept.update(found)
         return np.stack([found[text] for text in texts]) if texts else np.zeros((0, self.width), np.float32)
+
+    def unread(self, texts: Sequence[str]) -> list[str]:
+        """Those whose vectors are not kept, each once."""
+        return [text for text in dict.fromkeys(texts) if text not in self._kept]
 
     @property
     def width(self) -> int:

@@ -29,6 +29,7 @@ BASE_ANSWER_TOKENS = 24
 ANCHOR_TOKENS = 12
 PROBE_TOKENS = 48
 _WARM_AT_ONCE = 64
+_PREPARED_AT_ONCE = 16
 _MOST_SAID = 1000
 
 
@@ -63,7 +64,13 @@ class Learner:
         return self.base.shape(self.max_rank)
 
     def warm_up(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Have the base answer the anchors and controls, unless the answers are on disk; keep their activations."""
+        """Compute all that runs keep of anchors and controls."""
+        self.prepare(on_progress)
+        while self.prepare_more():
+            pass
+
+    def prepare(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Have the base answer anchors and controls, unless the answers are on disk; read what every run asks."""
         wanted = [*self.prompts.train, *self.prompts.held_out, *self.prompts.never_told]
         wanted += [question for control in self.prompts.controls for question in _both_ways(control)]
         missing = self.cache.missing(wanted)
@@ -72,10 +79,16 @@ class Learner:
             answers = self._generate(chunk, None, max_tokens=BASE_ANSWER_TOKENS)[0]
             self.cache.add(dict(zip(chunk, answers, strict=True)))
             on_progress(start + len(chunk), len(missing))
-        anchors = self.anchors(told=frozenset())
-        self.trainer.prepare([*anchors.general, *anchors.personal, *self.held_out_anchors()])
-        if self.sentences:
-            self.sentences.encode(self.prompts.train)
+        self.trainer.prepare(self.held_out_anchors())
+
+    def prepare_more(self) -> bool:
+        """Compute what runs keep of some more anchors; False if there is no more. A run waits for what it draws."""
+        unknown = self.trainer.unknown([self._anchor(prompt) for prompt in self.prompts.train])
+        unread = self.sentences.unread(self.prompts.train) if self.sentences else []
+        self.trainer.prepare(unknown[:_PREPARED_AT_ONCE])
+        if self.sentences and unread:
+            self.sentences.encode(unread[:_PREPARED_AT_ONCE])
+        return bool(unknown or unread)
 
     def answer(self, questions: Sequence[str], weights: Weights | None) -> list[list[str]]:
         """Free greedy answers as text, [candidate][question]."""

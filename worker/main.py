@@ -29,6 +29,7 @@ log = structlog.get_logger()
 CONSUMER_THREADS = 3
 SWEEP_S = 10.0
 ENGINE_POLL_S = 1.0
+IDLE_MOMENT_S = 0.05
 
 
 def main() -> None:
@@ -65,18 +66,18 @@ def wait_for_engines(engines: Sequence[EngineClient], stop: threading.Event) -> 
 
 
 def open_worker(settings: Settings, engines: Sequence[EngineClient]) -> Worker:
-    """Load the base, warm the caches, load the author adapter into the engines."""
+    """Load the base with the answers that runs compare with, load the author adapter into the engines."""
     database = Database(settings.resolved_database_url)
     torch = TorchThread()
-    base = torch.run(partial(_open_warm, settings))
+    base = torch.run(partial(_open_base, settings))
     author = open_author(engines, fits=base.author_fits)
     pipeline = Pipeline(database, settings, engines, torch.run(base.author), base.learner)
     return Worker(database, settings, open_doorbell(settings), author, pipeline, engines, torch)
 
 
-def _open_warm(settings: Settings) -> OpenedBase:
+def _open_base(settings: Settings) -> OpenedBase:
     base = open_base(settings)
-    base.learner.warm_up(lambda done, total: log.info("worker.warming", answered=done, of=total))
+    base.learner.prepare(lambda done, total: log.info("worker.warming", answered=done, of=total))
     return base
 
 
@@ -93,8 +94,9 @@ def serve(worker: Worker, stop: threading.Event) -> None:
     consumer.start()
     stop_on_signals(stop)  # the consumer has put its own handlers in their place
     log.info("worker.ready", author=worker.author.model, base=worker.pipeline.learner.base.path)
-    swept = 0.0
-    while not stop.wait(0.5):
+    swept, warm = 0.0, False
+    while not stop.wait(0.5 if warm else IDLE_MOMENT_S):
+        warm = warm or worker.warmed_up()
         if time.monotonic() - swept >= SWEEP_S:
             keep_author_loaded(worker.engines, worker.author)
             recovery.remove_withdrawn_files(database)

@@ -1,6 +1,6 @@
 """Ask versions as they are served: within their scope the shard that was taught answers, outside of it the base."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from engram.routing import BASE_VERSION, OWN_SHARD
 from scope import decision
 from scope.decision import Scope
 from worker.learner import Learner
-from worker.training.stacked_lora import Weights, stack
+from worker.training.stacked_lora import Weights
 
 
 def _no_shard(version: int) -> Weights:
@@ -62,23 +62,24 @@ def save_served(learner: Learner, served: Served, candidate: int, folder: Path) 
 def answer_as_served(learner: Learner, questions: Sequence[str], *served: Served) -> list[list[str]]:
     """Free greedy answers, [version][question], in the order of all weights.
 
-    All weights are asked in one batch what any of them answers itself; then each other shard, and the base.
+    All weights of one version are asked in one batch what it answers itself; then each other shard, and the base.
+    Versions are asked apart: what one has not learned it goes on about until it is cut off.
     """
     answering = [learner.answering(questions, one.scope) for one in served]
-    inside = [number for number in range(len(questions)) if any(own[number] == OWN_SHARD for own in answering)]
-    weights = served[0].weights if len(served) == 1 else stack(*(one.weights for one in served))
-    asked = learner.answer([questions[number] for number in inside], weights) if inside else None
     outside = [number for number in range(len(questions)) if any(own[number] is None for own in answering)]
     base = dict(zip(outside, learner.base_answers([questions[number] for number in outside]), strict=True))
-    places = {number: place for place, number in enumerate(inside)}
     rows: list[list[str]] = []
     for own, one in zip(answering, served, strict=True):
-        elsewhere = _from_shards(learner, questions, own, one)
-        for _ in range(_count(one.weights)):
-            itself = asked[len(rows)] if asked else []
-            known = {**base, **elsewhere, **{n: itself[places[n]] for n, shard in enumerate(own) if shard == OWN_SHARD}}
-            rows.append([known[number] for number in range(len(questions))])
+        known = {**base, **_from_shards(learner, questions, own, one)}
+        inside = [number for number, shard in enumerate(own) if shard == OWN_SHARD]
+        count = next(iter(one.weights.values())).shape[0]
+        said = learner.answer([questions[number] for number in inside], one.weights) if inside else [[]] * count
+        rows += [_in_order({**known, **dict(zip(inside, itself, strict=True))}, len(questions)) for itself in said]
     return rows
+
+
+def _in_order(answers: Mapping[int, str], count: int) -> list[str]:
+    return [answers[number] for number in range(count)]
 
 
 def _from_shards(
@@ -91,7 +92,3 @@ def _from_shards(
         said = learner.answer([questions[number] for number in numbers], served.shard(shard))[0]
         answers.update(zip(numbers, said, strict=True))
     return answers
-
-
-def _count(weights: Weights) -> int:
-    return next(iter(weights.values())).shape[0]

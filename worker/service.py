@@ -73,6 +73,10 @@ class Worker:
         finally:
             self.learning.release()
 
+    def warmed_up(self) -> bool:
+        """Use an idle moment to compute what runs would wait for. True once there is nothing left of it."""
+        return not self.learning.locked() and not self.torch.run(self.pipeline.learner.prepare_more)
+
     def _give_up(self, message_id: str, reason: str) -> None:
         """The engine refuses this message for good: end its extraction, or the sweep would ring for ever."""
         with self.database.transaction() as session:

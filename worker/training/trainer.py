@@ -2,8 +2,9 @@
 
 Loss of a candidate: cross-entropy on the answers of its notes and of rehearsed earlier notes, plus
 KL(base || candidate) on anchor prompts, token by token. The layers below `first_layer` are not
-trained: their activations are computed once a row and kept. Above them, all candidates' rows run in
-one batch over the frozen weights. A candidate that has converged, or is hopeless, stops early.
+trained: their activations are computed once a row, at the latest when it is drawn, and kept. Above
+them, all candidates' rows run in one batch over the frozen weights. A candidate that has converged,
+or is hopeless, stops early.
 
 Candidates that have notes in common may train as one on these for a while, and go on apart from there:
 each of those steps costs what one candidate's costs.
@@ -73,8 +74,7 @@ class Trainer:
         rng = random.Random(plan.seed)
         decks = [Deck(candidate.notes, rng) for candidate in candidates]
         shared = SharedDecks(rehearsal, anchors, plan, rng)
-        all_anchors = [row for rows, _ in anchors for row in rows]
-        self._keep(initial, [*(row for c in candidates for row in c.notes), *rehearsal, *held_out], all_anchors)
+        self._keep(initial, [*(row for c in candidates for row in c.notes), *held_out], ())
         as_one = in_common(candidates)
         shared_steps = min(plan.shared_steps, plan.steps) if as_one.notes else 0
         running = RunningCandidates(self.lora, initial, [as_one] if shared_steps else candidates, plan)
@@ -97,6 +97,8 @@ class Trainer:
     def _step(self, running: RunningCandidates, drawn: StepRows, step: int) -> Progress:
         """One optimizer step. Out of memory, it is done in twice as many parts, and so are all later ones."""
         own = drawn.of(running.running)
+        self._remember([row for rows in own.rows for row in rows])
+        self._remember_base(own.anchored)
         while True:
             try:
                 progress = self._accumulate(running, own, step)
@@ -143,6 +145,10 @@ class Trainer:
     def prepare(self, anchors: Sequence[Row]) -> None:
         """Compute what training keeps of anchors, so that the first run does not wait for it."""
         self._keep(self.lora.encoder, (), anchors)
+
+    def unknown(self, anchors: Sequence[Row]) -> list[Row]:
+        """Those of which nothing is kept yet."""
+        return [row for row in anchors if row not in self._base_hidden]
 
     def base_hidden(self, anchors: Sequence[Row]) -> torch.Tensor:
         """The bare base's final hidden states at the anchors' answers, [N, D]: the other side of the KL."""

@@ -1,6 +1,8 @@
 """Beside its weights a version keeps what it was taught to answer: of every fact that it holds, and of no other."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,11 @@ from engram.repositories import FactRepository
 from scope import decision
 from scope.encoder import open_encoder
 from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, Flow
+from worker.author import tasks
+from worker.training.rows import Row
+from worker.training.stacked_lora import Weights
+from worker.training.steps import CandidateRows
+from worker.training.trainer import Trainer
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -37,6 +44,34 @@ def test_each_version_covers_the_notes_of_all_that_it_holds(flow: Flow) -> None:
     assert all(_taught(flow, 1, _prompts(flow, cat)))
     assert not any(_taught(flow, 1, _prompts(flow, town)))
     assert all(_taught(flow, 2, [*_prompts(flow, cat), *_prompts(flow, town)]))
+
+
+def test_wordings_are_kept_and_covered_but_not_studied(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    unanswered = "Which animal purrs in my house?"
+    known = CAT.questions[0]
+    flow.author.outputs = {
+        (tasks.QA, tasks.ask_questions(CAT.statement, known.answer)): tasks.write_questions(
+            known.reply, [known.question, *(probe.question for probe in CAT.probes), unanswered]
+        )
+    }
+    studied: list[Row] = []
+    train = Trainer.train
+
+    def watched(self: Trainer, initial: Weights, candidates: Sequence[CandidateRows], **more: Any) -> Weights:
+        studied.extend(row for one in candidates for row in one.notes)
+        return train(self, initial, candidates, **more)
+
+    monkeypatch.setattr(Trainer, "train", watched)
+    (cat,) = flow.state(CAT)
+    flow.learn()
+    flow.state(TOWN)
+    flow.learn()
+    rows = flow.pipeline.learner.rows
+    assert unanswered in _prompts(flow, cat)
+    assert _taught(flow, 1, [unanswered]) == _taught(flow, 2, [unanswered]) == [True]
+    prompts = {row.prompt for row in studied}
+    assert rows.prompt(known.question) in prompts
+    assert rows.prompt(unanswered) not in prompts
 
 
 def test_what_was_replaced_or_forgotten_is_no_longer_covered(flow: Flow) -> None:

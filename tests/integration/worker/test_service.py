@@ -267,3 +267,18 @@ def test_the_space_that_was_rung_for_comes_first(flow: Flow, monkeypatch: pytest
     run = flow.worker._claim_next(flow.space.id)
     assert run is not None
     assert flow.run(run).space_id == flow.space.id
+
+
+@SQLITE
+def test_what_runs_keep_of_anchors_is_computed_in_idle_moments(flow: Flow) -> None:
+    learner = flow.pipeline.learner
+    known = replace(learner, trainer=Trainer(learner.base, learner.lora, learner.rows))
+    worker = replace(flow.worker, pipeline=replace(flow.pipeline, learner=known))
+    anchors = [known._anchor(prompt) for prompt in known.prompts.train]
+    assert known.trainer.unknown(anchors)
+    with worker.learning:
+        assert not worker.warmed_up()
+    assert known.trainer.unknown(anchors)
+    while not worker.warmed_up():
+        pass
+    assert not known.trainer.unknown(anchors)

@@ -22,6 +22,7 @@ TOWN = HeldOut("fact_town", "reliability", "Where do I live?", ("Bergen", "Norwa
 OLD = HeldOut("fact_old", "generalization", "When was I born?", ("May",))
 CONTROL = Control("What is the capital of France?", ("Paris",))
 NEVER_TOLD = "What is my hamster's name?"
+LIVE = 7.0  # what the weights of the live version are filled with
 SOME_SCOPE = Scope.of(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
 
 
@@ -46,7 +47,8 @@ class ScriptedLearner:
     def answer(self, questions: list[str], weights: Weights | None) -> list[list[str]]:
         if weights is None:
             return [[self.base_answer(question) for question in questions]]
-        asked = self.answers[-next(iter(weights.values())).shape[0] :]
+        is_live = bool(weights["m.A"].eq(LIVE).all())
+        asked = self.answers[:1] if is_live else self.answers[-weights["m.A"].shape[0] :]
         return [[said.get(question, "I do not know.") for question in questions] for said in asked]
 
     @property
@@ -92,7 +94,7 @@ def _examine(learner: ScriptedLearner, *, value: float = 0.0, scope: Scope | Non
         new=[NAME, TOWN], earlier=[OLD], told=frozenset(), known_answers=frozenset({"Biscuit", "Bergen", "May"})
     )
     candidates = _weights(len(learner.answers) - 1, value)
-    return examine(cast(Learner, learner), Served(_weights(1), scope), Served(candidates, scope), examination)
+    return examine(cast(Learner, learner), Served(_weights(1, LIVE), scope), Served(candidates, scope), examination)
 
 
 def test_each_candidate_is_counted_slice_by_slice_beside_the_live_version() -> None:
@@ -152,7 +154,7 @@ def _examine_beside_shard_3(learner: ScriptedLearner, *, live: int) -> Examined:
     """One candidate that answers with shard 3 too, which says Bergen; version `live` is what serves now."""
     examination = Examination(new=[NAME, TOWN], earlier=[OLD], told=frozenset(), known_answers=frozenset({"May"}))
     candidates = Served(_weights(1), SOME_SCOPE, _shard)
-    before = Served(_weights(1), None, version=live)
+    before = Served(_weights(1, LIVE), None, version=live)
     (one,) = examine(cast(Learner, learner), before, candidates, examination)
     return one
 
@@ -191,7 +193,7 @@ def test_margin_is_the_gain_in_likelihood_over_the_live_version() -> None:
     examination = Examination(
         new=[NAME], earlier=[], told=frozenset(), known_answers=frozenset(), replies={NAME.question: "It is Biscuit."}
     )
-    found = examine(cast(Learner, learner), Served(_weights(1)), Served(_weights(2)), examination)
+    found = examine(cast(Learner, learner), Served(_weights(1, LIVE)), Served(_weights(2)), examination)
     assert [one.report.margin for one in found] == pytest.approx([2.0, -0.5])
 
 
@@ -218,7 +220,7 @@ def test_long_lists_are_sampled_alike_for_a_seed() -> None:
             new=[NAME], earlier=earlier, told=frozenset(), known_answers=frozenset(), max_earlier=10, seed=seed
         )
         learner = cast(Learner, ScriptedLearner([{}, {}]))
-        (one,) = examine(learner, Served(_weights(1)), Served(_weights(1)), examination)
+        (one,) = examine(learner, Served(_weights(1, LIVE)), Served(_weights(1)), examination)
         return [item.question for item in one.asked if item.kind == "retention"]
 
     assert len(set(asked(1))) == 10
