@@ -76,7 +76,7 @@ def candidate_columns(candidates: list[Run]) -> list[Column]:
     asked = [name for name in SLICES if any(name in _slices(candidate) for candidate in candidates)]
     columns: list[Column] = [
         ("candidate", lambda candidate: candidate.get("strategy")),
-        ("notes", lambda candidate: len(candidate.get("notes") or [])),
+        ("notes", lambda candidate: len(_studied(candidate))),
     ]
     columns += [(name.replace("_", " "), _score_of(name)) for name in asked]
     columns.append(("gate", lambda candidate: _verdict(candidate.get("decision"))))
@@ -94,6 +94,11 @@ def outcome(run: Run) -> list[str]:
         failed = [str(reason["text"]) for reason in decision.get("reasons") or [] if not reason["passed"]]
         return [f"rejected: {'; '.join(failed) or run.get('error') or decision.get('reason') or 'no candidate passed'}"]
     return []
+
+
+def _studied(candidate: Run) -> list[Any]:
+    """Its notes but the wordings, which nothing is trained on."""
+    return [note for note in candidate.get("notes") or [] if note["family"] != "wording"]
 
 
 def _slices(candidate: Run) -> Mapping[str, Any]:

@@ -75,7 +75,7 @@ class EngramClient:
         deadline = time.monotonic() + timeout_s
         while not done():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{what} within {timeout_s:.0f} s")
+                raise TimeoutError(f"{what} within {timeout_s:.0f} s; is the worker ready? Its log says")
             time.sleep(POLL_S)
 
     def chat(self, message: str, *, model: str, max_tokens: int) -> Json:

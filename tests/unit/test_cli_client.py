@@ -19,9 +19,10 @@ from engram.gate import GatePolicy, ProbeKind, ProbeReport, SliceScore, decide
 Handler = Callable[[httpx.Request], httpx.Response]
 
 REPORT = {"slices": {"reliability": {"asked": 4, "right": 3}, "locality": {"asked": 8, "right": 8}}}
+QA, WORDING = {"family": "qa"}, {"family": "wording"}
 CANDIDATES = [
-    {"strategy": "rewrites", "notes": [1, 2], "report": REPORT, "decision": {"admitted": True}},
-    {"strategy": "qa", "notes": [1], "report": None, "decision": None},
+    {"strategy": "rewrites", "notes": [QA, QA, WORDING], "report": REPORT, "decision": {"admitted": True}},
+    {"strategy": "qa", "notes": [QA], "report": None, "decision": None},
 ]
 
 
