@@ -26,7 +26,8 @@ Numbers = npt.NDArray[np.int32]
 
 
 # A question asked in other words is near to several wordings of the one that was taught; a question about another
-# thing of the same kind often to one alone. Of few questions only as large a part can be about one thing.
+# thing of the same kind often to one alone. Of few questions only as large a part can be about one thing. Among the
+# other prompts, too, a single one that is near by chance says less than three.
 NEAREST = 3
 # Vectors of another encoder say nothing.
 ENCODER = "all-mpnet-base-v2"
@@ -75,7 +76,7 @@ class Scope:
         near_QS = np.stack(
             [_nearest(told_QK, min(NEAREST, -(-told_QK.shape[1] // NEAREST))) for told_QK in own], axis=1
         )
-        margins_Q: Vectors = near_QS.max(axis=1) - _nearest(messages_QD @ self.others_MD.T, 1)
+        margins_Q: Vectors = near_QS.max(axis=1) - _nearest(messages_QD @ self.others_MD.T, NEAREST)
         return shards_S[near_QS.argmax(axis=1)], margins_Q
 
     def save(self, folder: Path) -> None:

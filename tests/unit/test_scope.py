@@ -42,12 +42,13 @@ def _unit(*rows: list[float]) -> Vectors:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def test_margin_is_the_mean_of_a_shards_nearest_three_less_the_nearest_other() -> None:
+def test_margin_is_the_mean_of_a_shards_nearest_three_less_that_of_the_nearest_three_others() -> None:
     told = _unit([1, 0, 0], [1, 0, 0], [0, 1, 0], *[[0, 0, 1]] * 4, [0, 1, 0])
-    scope = Scope.of(told, _unit([0, 1, 0], [0, 0, 1]), shards_N=np.array([5] * 7 + [OWN_SHARD], np.int32))
+    others = _unit([0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1])
+    scope = Scope.of(told, others, shards_N=np.array([5] * 7 + [OWN_SHARD], np.int32))
     east, north = scope.margins(_unit([1, 0, 0], [0, 1, 0]))
     assert east == pytest.approx(2 / 3)  # shard 5's 1, 1 and 0
-    assert north == pytest.approx(1 - 1)  # the own shard was taught one question alone, and the first other is as near
+    assert north == pytest.approx(1 - 1 / 3)  # the own shard was taught one question alone; the others' 1, 0 and 0
 
 
 def test_of_few_questions_a_third_counts() -> None:
