@@ -89,7 +89,7 @@ class Settings(BaseSettings):
 
     # Scope
     scope_min_margin: float = Field(
-        0.02,
+        0.05,
         description="A message that is nearer by so much (in cosine) to what was taught than to what was not is "
         "answered by the memory. -2: all are.",
     )
