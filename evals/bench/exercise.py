@@ -60,9 +60,10 @@ def exercise_of(
 ) -> Exercise:
     """What `Pipeline` would give to trainer and examination for `new` with `ledger` live (a test compares them)."""
     probes = choose_probes(new)
+    held_out = [(fact, choose_probes(fact)) for fact in ledger]
     told = frozenset().union(*(content_words(fact.statement) for fact in (new, *ledger)))
     told |= frozenset().union(*(content_words(probe.question) for probe in probes))
-    earlier = [probe for fact in ledger for probe in choose_probes(fact)]
+    earlier = [probe for _, own in held_out for probe in own]
     drafts = [notes_of(new, strategy, probes=probes) for strategy in strategies]
     candidates = tuple(
         CandidateRows(_rows(notes, learner.rows), settings.learning_rate * strategy.learning_rate_factor)
@@ -71,8 +72,8 @@ def exercise_of(
     replies = right_replies(probes, [note for notes in drafts for note in notes])
     most = max(len(candidate.notes) for candidate in candidates)
     plan = training_plan(settings, num_notes=most, again=False, seed=0, shared=settings.shared_steps)
-    rehearsal = [note for fact in ledger for note in notes_of(fact, _WINNER, probes=choose_probes(fact))]
-    wordings = [note for fact in (new, *ledger) for note in wordings_of(fact, (), probes=choose_probes(fact))]
+    rehearsal = [note for fact, own in held_out for note in notes_of(fact, _WINNER, probes=own)]
+    wordings = [note for fact, own in ((new, probes), *held_out) for note in wordings_of(fact, (), probes=own)]
     return Exercise(
         plan=plan,
         candidates=candidates,

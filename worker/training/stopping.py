@@ -26,7 +26,7 @@ class StopPolicy:
     which candidates are compared; `goes_on`: share of them that goes on.
     """
 
-    converged_loss: float = 0.02
+    converged_loss: float = 0.05
     compared_at: float = 0.25
     goes_on: float = 1 / 3
 
