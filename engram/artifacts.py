@@ -126,6 +126,8 @@ def _check_scope(path: Path) -> None:
         raise AdapterRejected(f"{SCOPE} does not hold vectors of one width")
     if "shards" in tensors and tensors["shards"].shape != told.shape[:1]:
         raise AdapterRejected(f"{SCOPE} does not name a shard for each question")
+    if len(tensors.get("digests", ())) not in (0, len(told)):
+        raise AdapterRejected(f"{SCOPE} does not have a digest for each question")
     if not (np.isfinite(told).all() and np.isfinite(others).all()):
         raise AdapterRejected(f"{SCOPE} holds NaN or infinite numbers")
 

@@ -9,7 +9,9 @@ one answers, as in MELO (Yu et al. 2024, arXiv 2312.11795). It holds questions, 
 alone.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from engram.routing import OWN_SHARD
 
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int32]
+Digests = npt.NDArray[np.uint64]
 
 
 # A question asked in other words is near to several wordings of the one that was taught; a question about another
@@ -39,22 +42,39 @@ class Scope:
 
     `told_ND`: the questions that a version was taught to answer; `shards_N`: the shard that was taught each of them.
     `others_MD`: prompts that it was held to the base's answers on, of which none asks for what was told.
+    `digests_N` of the questions, by which a later version finds their vectors again; empty where they are not known.
     """
 
     told_ND: Vectors
     shards_N: Numbers
     others_MD: Vectors
+    digests_N: Digests
 
     @classmethod
-    def of(cls, told_ND: Vectors, others_MD: Vectors, *, shards_N: Numbers | None = None) -> "Scope":
+    def of(
+        cls,
+        told_ND: Vectors,
+        others_MD: Vectors,
+        *,
+        shards_N: Numbers | None = None,
+        digests_N: Digests | None = None,
+    ) -> "Scope":
         """Without `shards_N` the version's own weights were taught everything."""
         shards_N = np.full(len(told_ND), OWN_SHARD, np.int32) if shards_N is None else shards_N
-        return cls(told_ND, shards_N, others_MD)
+        return cls(told_ND, shards_N, others_MD, digests_of(()) if digests_N is None else digests_N)
 
     @classmethod
     def of_nothing(cls, width: int) -> "Scope":
         """Of the base, as a version: it answers nothing itself."""
         return cls.of(np.zeros((0, width), np.float32), np.zeros((0, width), np.float32))
+
+    def vectors_of(self, questions: Iterable[str]) -> dict[str, Vectors]:
+        """The vectors, [D], of those questions that it holds."""
+        rows = dict(zip(self.digests_N.tolist(), self.told_ND, strict=False))
+        asked = list(questions)
+        return {
+            text: rows[digest] for text, digest in zip(asked, digests_of(asked).tolist(), strict=True) if digest in rows
+        }
 
     def margins(self, messages_QD: Vectors) -> Vectors:
         """How much nearer each message is to what its shard was taught than to what was not, [Q]: -1 to 1."""
@@ -82,7 +102,7 @@ class Scope:
     def save(self, folder: Path) -> None:
         """Put it beside the weights. Half precision: cosines keep three digits."""
         told, others = self.told_ND.astype(np.float16), self.others_MD.astype(np.float16)
-        tensors = {"told": told, "others": others, "shards": self.shards_N}
+        tensors = {"told": told, "others": others, "shards": self.shards_N, "digests": self.digests_N}
         save_file(tensors, folder / SCOPE, metadata={"encoder": ENCODER})
 
 
@@ -97,11 +117,19 @@ def load(folder: Path) -> Scope | None:
             if (file.metadata() or {}).get("encoder") != ENCODER:
                 return None
             told_ND, others_MD = (file.get_tensor(name).astype(np.float32) for name in ("told", "others"))
-            return Scope.of(told_ND, others_MD, shards_N=file.get_tensor("shards"))
+            # Files of before 2026-11-26 have no digests.
+            digests_N = file.get_tensor("digests") if "digests" in file.keys() else None  # noqa: SIM118 -- no mapping
+            return Scope.of(told_ND, others_MD, shards_N=file.get_tensor("shards"), digests_N=digests_N)
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError) as error:
         raise AdapterRejected(f"{SCOPE} cannot be read: {error}") from error
+
+
+def digests_of(questions: Iterable[str]) -> Digests:
+    """64 bits of each question's BLAKE2b: which it is can be checked, what it says cannot be read."""
+    whole = [int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") for text in questions]
+    return np.array(whole, np.uint64)
 
 
 def _nearest(similarities_QK: Vectors, count: int) -> Vectors:

@@ -29,7 +29,7 @@ from worker.material import Material, prepare_material
 from worker.probing import Asked, Examination, Examined, examine, unknown_to
 from worker.progress import Progress
 from worker.self_edits import Note, right_replies
-from worker.served import Served, read_served, read_shards, save_served
+from worker.served import Served, read_scope, read_served, read_shards, save_served
 from worker.teaching import teach
 from worker.training.stacked_lora import Weights, select
 from worker.training.steps import Progress as TrainingProgress
@@ -146,6 +146,7 @@ class Pipeline:
             [note.prompt for note in (*notes, *rehearsed)],
             lesson.told | asked,
             elsewhere={note.prompt: lesson.held[note.fact_id] for note in elsewhere},
+            parent=read_scope(self.database, lesson.space_id, lesson.parent_version),
         )
 
     def _train(

@@ -36,20 +36,27 @@ class Served:
 
 def read_served(learner: Learner, database: Database, space_id: str, version: int) -> Served:
     """A published version from its files."""
-    with database.read() as session:
-        folder = Path(AdapterRepository(session).get(space_id, version).path)
+    folder = _folder(database, space_id, version)
     return Served(learner.lora.load(folder), decision.load(folder), read_shards(learner, database, space_id), version)
+
+
+def read_scope(database: Database, space_id: str, version: int) -> Scope | None:
+    """A published version's scope; the base, as a version, has none."""
+    return None if version == BASE_VERSION else decision.load(_folder(database, space_id, version))
 
 
 def read_shards(learner: Learner, database: Database, space_id: str) -> Callable[[int], Weights]:
     """What reads the weights of any version of a space."""
 
     def read(version: int) -> Weights:
-        with database.read() as session:
-            path = AdapterRepository(session).get(space_id, version).path
-        return learner.lora.load(Path(path))
+        return learner.lora.load(_folder(database, space_id, version))
 
     return read
+
+
+def _folder(database: Database, space_id: str, version: int) -> Path:
+    with database.read() as session:
+        return Path(AdapterRepository(session).get(space_id, version).path)
 
 
 def save_served(learner: Learner, served: Served, candidate: int, folder: Path) -> None:

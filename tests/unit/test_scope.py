@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from engram.artifacts import SCOPE
 from engram.errors import AdapterRejected
 from engram.routing import OWN_SHARD
 from engram.settings import Settings
 from scope import decision, encoder
-from scope.decision import Scope, Vectors
+from scope.decision import Scope, Vectors, digests_of
 from scope.encoder import ScopeEncoderDamaged, open_encoder
 
 MIN_MARGIN = Settings().scope_min_margin
@@ -84,6 +84,26 @@ def test_scope_is_kept_beside_the_weights(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.told_ND, scope.told_ND, atol=1e-3)
     np.testing.assert_allclose(read.others_MD, scope.others_MD, atol=1e-3)
     assert read.shards_N.tolist() == [OWN_SHARD, 4]
+
+
+def test_a_questions_vector_is_found_again_in_the_file(tmp_path: Path) -> None:
+    told, others = _unit([1, 2, 3], [3, 2, 1]), _unit([0, 1, 0])
+    Scope.of(told, others, digests_N=digests_of(["Who is my cat?", "Where do I live?"])).save(tmp_path)
+    read = decision.load(tmp_path)
+    assert read is not None
+    found = read.vectors_of(["Where do I live?", "Where do I work?"])
+    assert list(found) == ["Where do I live?"]
+    np.testing.assert_allclose(found["Where do I live?"], told[1], atol=1e-3)
+
+
+def test_a_file_without_digests_is_read_and_finds_no_vector(tmp_path: Path) -> None:
+    Scope.of(_unit([1, 2, 3]), _unit([0, 1, 0])).save(tmp_path)
+    tensors = load_file(tmp_path / SCOPE)
+    del tensors["digests"]
+    save_file(tensors, tmp_path / SCOPE, metadata={"encoder": decision.ENCODER})
+    read = decision.load(tmp_path)
+    assert read is not None
+    assert read.vectors_of(["Who is my cat?"]) == {}
 
 
 def test_scope_of_another_encoder_counts_as_none(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from engram.lifecycle import FactStatus
 from engram.repositories import FactRepository
 from scope import decision
-from scope.encoder import open_encoder
+from scope.decision import Vectors
+from scope.encoder import SentenceEncoder, open_encoder
 from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, Flow
 from worker.author import tasks
 from worker.training.rows import Row
@@ -72,6 +73,27 @@ def test_wordings_are_kept_and_covered_but_not_studied(flow: Flow, monkeypatch: 
     prompts = {row.prompt for row in studied}
     assert rows.prompt(known.question) in prompts
     assert rows.prompt(unanswered) not in prompts
+
+
+def test_what_an_earlier_version_was_asked_is_not_read_again(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cat,) = flow.state(CAT)
+    flow.learn()
+    open_encoder()._kept.clear()  # as after a restart
+    read: list[str] = []
+    encode_once = SentenceEncoder.encode_once
+
+    def watched(self: SentenceEncoder, texts: Sequence[str]) -> Vectors:
+        read.extend(texts)
+        return encode_once(self, texts)
+
+    monkeypatch.setattr(SentenceEncoder, "encode_once", watched)
+    (town,) = flow.state(TOWN)
+    flow.learn()
+    known = set(_prompts(flow, cat))
+    assert known
+    assert not known & set(read)
+    assert set(_prompts(flow, town)) <= set(read)
+    assert all(_taught(flow, 2, list(known)))
 
 
 def test_what_was_replaced_or_forgotten_is_no_longer_covered(flow: Flow) -> None:
