@@ -142,6 +142,12 @@ def encoder_train(context: typer.Context) -> None:
     raise typer.Exit(_delegate("worker.encoder.train", context.args))
 
 
+@app.command("base-answers", context_settings=PASS_THROUGH)
+def base_answers(context: typer.Context) -> None:
+    """Have the embedded base answer its anchors anew. Options go to `python -m worker.base_answers`."""
+    raise typer.Exit(_delegate("worker.base_answers", context.args))
+
+
 @app.command("eval", context_settings=PASS_THROUGH)
 def evaluate(context: typer.Context) -> None:
     """Measure Engram. Options go to `python -m evals.main`."""

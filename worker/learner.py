@@ -71,9 +71,7 @@ class Learner:
 
     def prepare(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Have the base answer anchors and controls, unless the answers are on disk; read what every run asks."""
-        wanted = [*self.prompts.train, *self.prompts.held_out, *self.prompts.never_told]
-        wanted += [question for control in self.prompts.controls for question in _both_ways(control)]
-        missing = self.cache.missing(wanted)
+        missing = self.cache.missing(self.prompts.answered)
         for start in range(0, len(missing), _WARM_AT_ONCE):
             chunk = missing[start : start + _WARM_AT_ONCE]
             answers = self._generate(chunk, None, max_tokens=BASE_ANSWER_TOKENS)[0]
@@ -169,7 +167,7 @@ class Learner:
         return [
             control
             for control in self.prompts.controls
-            if all(is_right(self._beginning(question), control.answers) for question in _both_ways(control))
+            if all(is_right(self._beginning(question), control.answers) for question in control.both_ways)
         ]
 
     def never_told(self, told: frozenset[str]) -> list[str]:
@@ -195,15 +193,18 @@ class Learner:
         return str(text).strip()
 
 
-def _both_ways(control: Control) -> tuple[str, str]:
-    """A control question, and the same put with other words around it."""
-    return control.question, f"{control.question} Answer in one sentence."
-
-
 def open_learner(
-    base_path: Path, settings: Settings, *, encoder: Path | None = None, sentences: SentenceEncoder | None = None
+    base_path: Path,
+    settings: Settings,
+    *,
+    encoder: Path | None = None,
+    sentences: SentenceEncoder | None = None,
+    shipped: Mapping[str, list[int]] | None = None,
 ) -> Learner:
-    """Load the base and wrap its layers. `encoder`: the folder of a question encoder trained for this base."""
+    """Load the base and wrap its layers.
+
+    `encoder`: the folder of a question encoder trained for this base. `shipped`: answers that this base gave.
+    """
     base = load_base(base_path, settings)
     first_layer = round(settings.first_trained_layer * base.num_layers)
     lora = StackedLora(base, rank=settings.lora_rank, first_layer=first_layer)
@@ -212,7 +213,7 @@ def open_learner(
     rows = ChatRows(base.tokenizer)
     # Beside the model, whose answers they are: homes that share the one share the other.
     base_name = f"{Path(base_path).resolve()}:{base.dtype}"
-    cache = AnswerCache(settings.models_dir, base_path=base_name, max_tokens=BASE_ANSWER_TOKENS)
+    cache = AnswerCache(settings.models_dir, base_path=base_name, max_tokens=BASE_ANSWER_TOKENS, shipped=shipped)
     return Learner(
         base,
         lora,

@@ -9,6 +9,7 @@ from worker.author.resident import ResidentAuthor, open_resident_author
 from worker.base_model import EMBEDDED_NAME, prepare
 from worker.encoder import ADAPTER_DIR as ENCODER_DIR
 from worker.learner import Learner, open_learner
+from worker.training.anchors import shipped_answers
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class OpenedBase:
 
 def open_base(settings: Settings) -> OpenedBase:
     """Prepare the base's folder and load it. Raises EngramError where there is no such model."""
-    path = prepare(settings)
-    encoder = ENCODER_DIR if path.name == EMBEDDED_NAME else None
-    return OpenedBase(path, open_learner(path, settings, encoder=encoder, sentences=open_encoder()))
+    path, sentences = prepare(settings), open_encoder()
+    if path.name != EMBEDDED_NAME:
+        return OpenedBase(path, open_learner(path, settings, sentences=sentences))
+    learner = open_learner(path, settings, encoder=ENCODER_DIR, sentences=sentences, shipped=shipped_answers())
+    return OpenedBase(path, learner)

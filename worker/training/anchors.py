@@ -1,9 +1,9 @@
-"""Anchor prompts and the base's own answers to them, kept on disk for as long as the base is the same."""
+"""Anchor prompts and the base's own answers to them: shipped for the embedded base, for others kept on disk."""
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from worker.training.rows import ChatRows, Row
 
 OTHERS_EVERY = 3
 ANCHORS_DIR = Path(__file__).parent.parent / "anchors"
+SHIPPED_ANSWERS = ANCHORS_DIR / "answers.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,11 @@ class Control:
 
     question: str
     answers: tuple[str, ...]
+
+    @property
+    def both_ways(self) -> tuple[str, str]:
+        """The question, and the same put with other words around it."""
+        return self.question, f"{self.question} Answer in one sentence."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,12 @@ class AnchorPrompts:
     controls: tuple[Control, ...]
     never_told: tuple[str, ...]
     own_questions: tuple[str, ...] = ()
+
+    @property
+    def answered(self) -> list[str]:
+        """All prompts that the base is to answer before a run, each once."""
+        controls = [question for control in self.controls for question in control.both_ways]
+        return list(dict.fromkeys([*self.train, *self.held_out, *self.never_told, *controls]))
 
 
 def load_prompts(folder: Path = ANCHORS_DIR) -> AnchorPrompts:
@@ -84,13 +96,30 @@ _ASKED_OF_ANYTHING = frozenset(
 )
 
 
-class AnswerCache:
-    """The base's answers by prompt, in one JSON file named after the base and the answer length."""
+def shipped_answers(file: Path = SHIPPED_ANSWERS) -> dict[str, list[int]]:
+    """The embedded base's answers by prompt, in tokens: a new machine need not have it answer a thousand prompts."""
+    return {row["prompt"]: row["ids"] for row in _lines(file)}
 
-    def __init__(self, folder: Path, *, base_path: str, max_tokens: int) -> None:
+
+def write_answers(answers: Mapping[str, Sequence[int]], file: Path) -> None:
+    """Write what `shipped_answers` reads."""
+    lines = (
+        json.dumps({"prompt": prompt, "ids": list(answers[prompt])}, ensure_ascii=False) for prompt in sorted(answers)
+    )
+    file.write_text("".join(f"{line}\n" for line in lines))
+
+
+class AnswerCache:
+    """The base's answers by prompt: those that are shipped, and what else it was asked, in one JSON file named after
+    the base and the answer length."""
+
+    def __init__(
+        self, folder: Path, *, base_path: str, max_tokens: int, shipped: Mapping[str, list[int]] | None = None
+    ) -> None:
         key = hashlib.sha256(f"{base_path}\0{max_tokens}".encode()).hexdigest()[:16]
         self.path = folder / f"base-answers-{key}.json"
-        self.answers: dict[str, list[int]] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        kept = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.answers: dict[str, list[int]] = {**kept, **(shipped or {})}
 
     def missing(self, prompts: Sequence[str]) -> list[str]:
         return [prompt for prompt in prompts if prompt not in self.answers]

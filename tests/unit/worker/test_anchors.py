@@ -9,7 +9,16 @@ import pytest
 
 from engram.similarity import content_words, is_near_copy
 from worker.author.dataset import load_examples
-from worker.training.anchors import ANCHORS_DIR, AnswerCache, is_told, load_prompts
+from worker.learner import BASE_ANSWER_TOKENS
+from worker.training.anchors import (
+    ANCHORS_DIR,
+    SHIPPED_ANSWERS,
+    AnswerCache,
+    is_told,
+    load_prompts,
+    shipped_answers,
+    write_answers,
+)
 from worker.training.rows import ChatRows
 
 _DAYS = {day.lower() for day in calendar.day_name}
@@ -33,6 +42,26 @@ def test_another_base_or_answer_length_has_answers_of_its_own(tmp_path: Path) ->
     _cache(tmp_path).add({"Hi": [5]})
     assert _cache(tmp_path, "other").missing(["Hi"]) == ["Hi"]
     assert AnswerCache(tmp_path, base_path="tiny", max_tokens=9).missing(["Hi"]) == ["Hi"]
+
+
+def test_what_is_shipped_is_not_asked_for_and_what_else_the_base_said_stands_beside_it(tmp_path: Path) -> None:
+    shipped = {"Hi": [7]}
+    _cache(tmp_path).add({"Hi": [5], "Bye": [6]})
+    cache = AnswerCache(tmp_path, base_path="tiny", max_tokens=8, shipped=shipped)
+    assert cache.missing(["Hi", "Bye", "Why?"]) == ["Why?"]
+    assert cache.answers == {"Hi": [7], "Bye": [6]}
+
+
+def test_every_prompt_ships_with_an_answer_of_the_length_that_is_used() -> None:
+    answers = shipped_answers()
+    assert set(answers) == set(load_prompts().answered), "run `engram base-answers`"
+    assert max(map(len, answers.values())) == BASE_ANSWER_TOKENS
+
+
+def test_shipped_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
+    answers = {"Où est Zoë?": [3, 4], "Hi": [5]}
+    write_answers(answers, tmp_path / "answers.jsonl")
+    assert shipped_answers(tmp_path / "answers.jsonl") == answers
 
 
 def test_write_cut_off_in_the_middle_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +113,8 @@ def test_nothing_that_evaluations_ask_is_an_anchor_or_examines_candidates() -> N
 
 
 def test_no_value_of_an_update_stands_in_an_anchor() -> None:
-    anchors = {file.name: file.read_text().lower() for file in ANCHORS_DIR.glob("*.jsonl")}
+    files = set(ANCHORS_DIR.glob("*.jsonl")) - {SHIPPED_ANSWERS}  # tokens, not text
+    anchors = {file.name: file.read_text().lower() for file in files}
     values = {probe[when].lower() for row in _updates() for probe in row["probes"] for when in ("before", "after")}
     assert [(name, v) for name, text in anchors.items() for v in values - _DAYS if v in text] == []
 

@@ -1,7 +1,7 @@
 """The shipped author writes on the base that it was trained for, and on no other."""
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +11,7 @@ from worker.base_model import EMBEDDED_NAME
 from worker.encoder import ADAPTER_DIR
 from worker.learner import Learner
 from worker.opening import OpenedBase, open_base
+from worker.training.anchors import shipped_answers
 
 LEARNER = cast(Learner, object())
 
@@ -27,9 +28,11 @@ def test_author_of_another_base_is_that_base_with_examples_in_its_prompt() -> No
     assert author.shots
 
 
-@pytest.mark.parametrize(("name", "encoder"), [(EMBEDDED_NAME, ADAPTER_DIR), ("base", None)])
-def test_base_is_loaded_from_where_it_was_prepared_with_the_encoder_that_fits_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, encoder: Path | None
+@pytest.mark.parametrize(
+    ("name", "ships"), [(EMBEDDED_NAME, {"encoder": ADAPTER_DIR, "shipped": shipped_answers()}), ("base", {})]
+)
+def test_base_is_loaded_from_where_it_was_prepared_with_what_ships_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, ships: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(opening, "prepare", lambda settings: settings.models_dir / name)
     monkeypatch.setattr(opening, "open_encoder", lambda: "sentences")
@@ -37,4 +40,4 @@ def test_base_is_loaded_from_where_it_was_prepared_with_the_encoder_that_fits_it
     settings = Settings(home=tmp_path)
     opened = open_base(settings)
     assert opened.path == settings.models_dir / name
-    assert opened.learner == (opened.path, settings, {"encoder": encoder, "sentences": "sentences"})
+    assert opened.learner == (opened.path, settings, {"sentences": "sentences", **ships})
