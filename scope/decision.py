@@ -68,6 +68,11 @@ class Scope:
         """Of the base, as a version: it answers nothing itself."""
         return cls.of(np.zeros((0, width), np.float32), np.zeros((0, width), np.float32))
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory."""
+        return self.told_ND.nbytes + self.shards_N.nbytes + self.others_MD.nbytes + self.digests_N.nbytes
+
     def vectors_of(self, questions: Iterable[str]) -> dict[str, Vectors]:
         """The vectors, [D], of those questions that it holds."""
         rows = dict(zip(self.digests_N.tolist(), self.told_ND, strict=False))

@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cachetools import LRUCache, cached
 
 from engram.errors import AdapterRejected, EngineUnavailable
 from engram.routing import OWN_SHARD
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 # A question may lean on the one before it (*And how old is she?*).
 _LATEST_MESSAGES = 3
-_SCOPES_KEPT = 64
+# A scope takes some 110 kB for each fact that its version holds, and 2 MB besides.
+_MOST_BYTES = 512 << 20
 
 
 class Scoping:
@@ -26,7 +28,8 @@ class Scoping:
 
     def __init__(self, *, min_margin: float) -> None:
         self._min_margin = min_margin
-        self._scope = lru_cache(maxsize=_SCOPES_KEPT)(_read)
+        kept: LRUCache[str, Scope | None] = LRUCache(_MOST_BYTES, getsizeof=_size)
+        self._scope = cached(kept, key=str, lock=threading.Lock())(_read)
 
     def answering(self, adapter: ServedAdapter, messages: Sequence[ChatMessage]) -> int | None:
         """The shard that answers: that of the latest message that is in scope; None if none is.
@@ -51,6 +54,10 @@ def _read(path: str) -> Scope | None:
         return decision.load(Path(path))
     except AdapterRejected as error:
         raise EngineUnavailable(f"this version cannot be served now: {error.message}", retry_after_s=30) from error
+
+
+def _size(scope: Scope | None) -> int:
+    return scope.nbytes if scope else 1
 
 
 _loading = threading.Lock()
