@@ -18,6 +18,8 @@ _NAMED = re.compile(
     rf"\b(?:{_NAME}|\d[\w:.,/]*\w|\d)(?: (?:{_WITHIN_NAMES} )?{_NAME}| \d\w*)*"  # *17 September*, *Gulf of Aden*
 )
 _I = re.compile(r"I(?:['’]\w+)?")
+# Where a word is written large for its place: *Hi, My dog*, a new line, after a colon.
+_MAY_BEGIN = re.compile(r"(?:^|[.!?:;,\n(–—-])[\s\"“”’)]*$")
 _LOOKS_BACK = re.compile(r"(?:it|he|she|they|this|that|these|those|his|her|its|their)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?][\"”’)]*\s*$")
 _OPENERS = set(
@@ -36,6 +38,10 @@ _OTHER_PERSON = {
     **dict.fromkeys(("i'd", "i’d", "we'd", "we’d"), "you'd"),
     **dict.fromkeys(("i'll", "i’ll", "we'll", "we’ll"), "you will"),
 }
+# *World War I was long*, *King Charles I*: a number.
+_NUMBERED = re.compile(
+    r"\b(?:War|Part|Phase|Type|Class|Chapter|Act|Volume|Stage|(?:King|Queen|Pope|Emperor|Empress|Tsar|Sultan) \w+) $"
+)
 _FIRST_PERSON = re.compile(
     r"\b(" + "|".join(sorted(map(re.escape, _OTHER_PERSON), key=len, reverse=True)) + r")\b", re.IGNORECASE
 )
@@ -66,11 +72,28 @@ def said_back(statement: str) -> str:
 
     def other_person(match: re.Match[str]) -> str:
         word = match[0]
+        if _is_of_a_title(match):
+            return word
         other = _OTHER_PERSON[word.lower()]
         return other.capitalize() if word[0].isupper() and not _I.fullmatch(word.split()[0]) else other
 
     turned = _FIRST_PERSON.sub(other_person, statement)
     return turned[:1].upper() + turned[1:]
+
+
+def _is_of_a_title(match: re.Match[str]) -> bool:
+    """Whether a first person is part of a name: *I Am Legend*, *the song My Way*, *World War I*; not *My dog*."""
+    first, _, second = match[0].partition(" ")
+    before, after = match.string[: match.start()], match.string[match.end() :]
+    if first == "I" and _NUMBERED.search(before):
+        return True
+    if second:
+        return second.istitle()
+    if _MAY_BEGIN.search(before):
+        return False
+    if _I.fullmatch(first):
+        return first == "I" and after.lstrip().partition(" ")[0].istitle()
+    return first.istitle()
 
 
 def recited(statement: str, detail: str) -> str | None:

@@ -51,14 +51,17 @@ def bootstrap(values: Sequence[float], *, seed: int, level: float = 0.95) -> tup
     return means[cut], means[-cut - 1]
 
 
-def by_lag(matrix: Matrix) -> dict[int, float]:
-    """Mean recall by how many facts were told after a fact, over all that was asked."""
-    asked: dict[int, list[float]] = {}
+def by_lag(matrix: Matrix, *, width: int) -> dict[range, float]:
+    """Mean recall by how many facts were told after a fact: right after it, then in ranges of `width`, over all that
+    was asked. In single numbers other facts would be asked at each."""
+    asked: dict[range, list[float]] = {}
     for row, recalls in enumerate(matrix):
         for fact, recall in enumerate(recalls):
             if recall is not None:
-                asked.setdefault(row - fact, []).append(recall)
-    return {lag: sum(found) / len(found) for lag, found in sorted(asked.items())}
+                start = (row - fact - 1) // width * width + 1
+                lags = range(start, start + width) if row > fact else range(1)
+                asked.setdefault(lags, []).append(recall)
+    return {lags: sum(asked[lags]) / len(asked[lags]) for lags in sorted(asked, key=lambda lags: lags.start)}
 
 
 def golds(items: Sequence[Item]) -> frozenset[str]:

@@ -9,6 +9,7 @@ from evals.stream.metrics import Matrix, by_lag
 
 Draw = Callable[[Mapping[str, Any], Path], list[Path]]
 
+_LAGS = 5
 MISSING = "no plots: matplotlib is not installed in this environment"
 
 
@@ -81,11 +82,15 @@ def _lag(matrices: Mapping[str, Matrix], title: str, path: Path) -> Path:
 
     figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for name, matrix in matrices.items():
-        recall = by_lag(matrix)
-        axis.plot(list(recall), list(recall.values()), marker=".", label=name)
+        recall = by_lag(matrix, width=max(1, len(matrix) // _LAGS))
+        axis.plot([_in_words(lags) for lags in recall], list(recall.values()), marker=".", label=name)
     axis.set(title=title, xlabel="facts told since", ylabel="recall", ylim=(-0.02, 1.02))
     axis.legend()
     return _save(figure, path)
+
+
+def _in_words(lags: range) -> str:
+    return f"{lags.start}–{lags.stop - 1}" if len(lags) > 1 else str(lags.start)
 
 
 def _save(figure: Any, path: Path) -> Path:

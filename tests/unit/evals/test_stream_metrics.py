@@ -57,7 +57,16 @@ def test_bootstrap_is_the_same_for_the_same_seed() -> None:
 
 def test_recall_by_lag_is_the_mean_along_diagonals_of_what_was_asked() -> None:
     matrix = [[1.0, None, None], [0.5, 0.0, None], [None, 1.0, 0.5]]
-    assert metrics.by_lag(matrix) == {0: pytest.approx(0.5), 1: pytest.approx(0.75)}
+    assert metrics.by_lag(matrix, width=1) == {range(1): pytest.approx(0.5), range(1, 2): pytest.approx(0.75)}
+
+
+def test_lags_are_counted_in_ranges_after_what_was_asked_at_once() -> None:
+    matrix = [[1.0, None, None, None], [None, 1.0, None, None], [0.0, None, 1.0, None], [0.5, 0.5, 0.25, 0.0]]
+    assert metrics.by_lag(matrix, width=2) == {
+        range(1): pytest.approx(0.75),
+        range(1, 3): pytest.approx(0.25),
+        range(3, 5): pytest.approx(0.5),
+    }
 
 
 def test_false_recall_is_an_answer_of_the_stream_that_the_base_does_not_give() -> None:

@@ -33,6 +33,15 @@ def test_names_and_numbers_are_found_but_not_what_only_begins_a_sentence(stateme
         ("i was born in Ghent", "You were born in Ghent"),
         ("We've a flat; the key is mine.", "You have a flat; the key is yours."),
         ("Mina lives in Imola.", "Mina lives in Imola."),
+        ("I read I Am Legend on the bus.", "You read I Am Legend on the bus."),
+        ("I Am Legend is the film I like best.", "I Am Legend is the film you like best."),
+        ("We danced to My Way at our wedding.", "You danced to My Way at your wedding."),
+        ("My Fiat is red, and so is My Fair Lady.", "Your Fiat is red, and so is My Fair Lady."),
+        ("Hi, My dog is called Rex.\nMy cat is Mo.", "Hi, Your dog is called Rex.\nYour cat is Mo."),
+        ("I AM ALLERGIC TO NUTS.", "You are ALLERGIC TO NUTS."),
+        ("My grandfather fell in World War I in Ypres.", "Your grandfather fell in World War I in Ypres."),
+        ("On Monday I was in Bonn.", "On Monday you were in Bonn."),
+        ("King Charles I was tried in 1649, says my book.", "King Charles I was tried in 1649, says your book."),
     ],
 )
 def test_statement_is_said_back_in_the_other_person(statement: str, turned: str) -> None:
