@@ -9,7 +9,7 @@ one answers, as in MELO (Yu et al. 2024, arXiv 2312.11795). It holds questions, 
 alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -73,13 +73,11 @@ class Scope:
         """What it takes in memory."""
         return self.told_ND.nbytes + self.shards_N.nbytes + self.others_MD.nbytes + self.digests_N.nbytes
 
-    def vectors_of(self, questions: Iterable[str]) -> dict[str, Vectors]:
+    def vectors_of(self, questions: Sequence[str]) -> dict[str, Vectors]:
         """The vectors, [D], of those questions that it holds."""
         rows = dict(zip(self.digests_N.tolist(), self.told_ND, strict=False))
-        asked = list(questions)
-        return {
-            text: rows[digest] for text, digest in zip(asked, digests_of(asked).tolist(), strict=True) if digest in rows
-        }
+        digests = digests_of(questions).tolist()
+        return {text: rows[digest] for text, digest in zip(questions, digests, strict=True) if digest in rows}
 
     def margins(self, messages_QD: Vectors) -> Vectors:
         """How much nearer each message is to what its shard was taught than to what was not, [Q]: -1 to 1."""

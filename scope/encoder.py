@@ -5,10 +5,11 @@ environment. It is the same for every base, and nothing is downloaded.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ FOLDER = Path(sys.prefix) / "share" / "engram" / ENCODER
 _MOST_TOKENS = 256
 _AT_ONCE = 64
 _MOST_KEPT = 20_000
+_NONE_KNOWN: Mapping[str, Vectors] = MappingProxyType({})
 
 
 class ScopeEncoderDamaged(EngramError):
@@ -40,9 +42,12 @@ class SentenceEncoder:
     model: Any
     _kept: dict[str, Vectors] = field(default_factory=dict)
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors [Q, D], the mean over a text's tokens. Of a long text the last 256 word pieces count."""
-        missing = self.unread(texts)
+    def encode(self, texts: Sequence[str], *, known: Mapping[str, Vectors] = _NONE_KNOWN) -> Vectors:
+        """Unit vectors [Q, D], the mean over a text's tokens. Of a long text the last 256 word pieces count.
+
+        Texts whose vectors are `known` are not read, and not kept either.
+        """
+        missing = self.unread([text for text in texts if text not in known])
         found = {text: self._kept[text] for text in texts if text in self._kept}
         for start in range(0, len(missing), _AT_ONCE):
             chunk = missing[start : start + _AT_ONCE]
@@ -50,7 +55,9 @@ class SentenceEncoder:
         if len(self._kept) + len(missing) > _MOST_KEPT:
             self._kept.clear()
         self._kept.update(found)
-        return np.stack([found[text] for text in texts]) if texts else np.zeros((0, self.width), np.float32)
+        if not texts:
+            return np.zeros((0, self.width), np.float32)
+        return np.stack([known[text] if text in known else found[text] for text in texts])
 
     def unread(self, texts: Sequence[str]) -> list[str]:
         """Those whose vectors are not kept, each once."""

@@ -12,7 +12,7 @@ from engram.artifacts import BaseShape
 from engram.grading import is_right
 from engram.routing import OWN_SHARD
 from engram.settings import Settings
-from scope.decision import Scope, Vectors, digests_of
+from scope.decision import Scope, digests_of
 from scope.encoder import SentenceEncoder
 from worker.encoder.reading import read_encoder
 from worker.training.anchors import AnchorPrompts, AnswerCache, Control, is_told, load_prompts
@@ -112,30 +112,24 @@ class Learner:
         told: frozenset[str],
         *,
         elsewhere: Mapping[str, int] | None = None,
-        parent: Scope | None = None,
+        vectors_from: Scope | None = None,
     ) -> Scope | None:
         """The scope of a version whose weights were taught `questions`, where the ledger may be asked about `told`.
 
-        `elsewhere`: the questions that earlier versions' weights were taught, with their numbers. What `parent`, the
-        scope of an earlier version, holds of all these is not read again: their number grows with the ledger.
+        `elsewhere`: the questions that earlier versions' weights were taught, with their numbers. What the scope
+        `vectors_from` holds of all these is not read again: their number grows with the ledger.
         """
         if self.sentences is None:
             return None
         shards = {**(elsewhere or {}), **dict.fromkeys(questions, OWN_SHARD)}
+        known = vectors_from.vectors_of(list(shards)) if vectors_from else {}
         others = [prompt for prompt in self.prompts.train if not self._may_be_told(prompt, told)]
         return Scope.of(
-            self._vectors(list(shards), parent),
+            self.sentences.encode(list(shards), known=known),
             self.sentences.encode(others),
             shards_N=np.array(list(shards.values()), np.int32),
             digests_N=digests_of(shards),
         )
-
-    def _vectors(self, questions: Sequence[str], parent: Scope | None) -> Vectors:
-        assert self.sentences
-        known = parent.vectors_of(questions) if parent else {}
-        missing = [question for question in questions if question not in known]
-        known.update(zip(missing, self.sentences.encode(missing), strict=True))
-        return np.stack([known[question] for question in questions]) if questions else self.sentences.encode([])
 
     def scope_of_base(self) -> Scope | None:
         """That of weights which were taught nothing: the base answers for them."""

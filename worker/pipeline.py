@@ -92,7 +92,13 @@ class Pipeline:
         survivors = finalists(len(material.candidates), stops)
         with progress.stage("probing"):
             examination = self._examination(lesson, material)
-            scope = self._scope(lesson, material.notes, replaced=material.superseded, asked=material.asked_words)
+            scope = self._scope(
+                lesson,
+                material.notes,
+                replaced=material.superseded,
+                asked=material.asked_words,
+                vectors_from=read_scope(self.database, lesson.space_id, lesson.parent_version),
+            )
             candidates = Served(trained, scope, self._shard(lesson))
             # A rebuild has nothing to be compared with: what it shall leave out helped the live version.
             bare = lesson.rebuilds or lesson.parent_version == BASE_VERSION
@@ -132,11 +138,17 @@ class Pipeline:
         return read_shards(self.learner, self.database, lesson.space_id)
 
     def _scope(
-        self, lesson: Lesson, notes: Sequence[Note], *, replaced: Set[str], asked: frozenset[str]
+        self,
+        lesson: Lesson,
+        notes: Sequence[Note],
+        *,
+        replaced: Set[str],
+        asked: frozenset[str],
+        vectors_from: Scope | None,
     ) -> Scope | None:
         """Of what was asked in `notes`, what was rehearsed, and what other shards know, but of no fact `replaced`.
 
-        `asked`: words of the new facts' probes.
+        `asked`: words of the new facts' probes. `vectors_from`: a scope that holds most of these questions already.
         """
         rehearsed, elsewhere = (
             [note for note in earlier if note.fact_id not in replaced]
@@ -146,7 +158,7 @@ class Pipeline:
             [note.prompt for note in (*notes, *rehearsed)],
             lesson.told | asked,
             elsewhere={note.prompt: lesson.held[note.fact_id] for note in elsewhere},
-            parent=read_scope(self.database, lesson.space_id, lesson.parent_version),
+            vectors_from=vectors_from,
         )
 
     def _train(
@@ -238,7 +250,7 @@ class Pipeline:
         # What was examined could not yet leave out what was not learned, nor let stand what would have been replaced.
         taught = [note for note in material.notes if lesson.relearns or note.fact_id in learned]
         replaced = material.superseded.difference(restored)
-        scope = self._scope(lesson, taught, replaced=replaced, asked=material.asked_words)
+        scope = self._scope(lesson, taught, replaced=replaced, asked=material.asked_words, vectors_from=trained.scope)
         trained = replace(trained, scope=scope)
         adapter = publishing.register(
             self.database,
