@@ -72,7 +72,7 @@ def said_back(statement: str) -> str:
 
     def other_person(match: re.Match[str]) -> str:
         word = match[0]
-        if _is_of_a_title(match):
+        if _is_of_a_name(match):
             return word
         other = _OTHER_PERSON[word.lower()]
         return other.capitalize() if word[0].isupper() and not _I.fullmatch(word.split()[0]) else other
@@ -81,11 +81,11 @@ def said_back(statement: str) -> str:
     return turned[:1].upper() + turned[1:]
 
 
-def _is_of_a_title(match: re.Match[str]) -> bool:
-    """Whether a first person is part of a name: *I Am Legend*, *the song My Way*, *World War I*; not *My dog*."""
+def _is_of_a_name(match: re.Match[str]) -> bool:
+    """Whether what looks like a first person is (part of) a name: *I Am Legend*, *My Way*, *World War I*, *the US*."""
     first, _, second = match[0].partition(" ")
     before, after = match.string[: match.start()], match.string[match.end() :]
-    if first == "I" and _NUMBERED.search(before):
+    if first == "US" or (first == "I" and _NUMBERED.search(before)):
         return True
     if second:
         return second.istitle()

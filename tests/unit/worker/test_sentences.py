@@ -40,6 +40,7 @@ def test_names_and_numbers_are_found_but_not_what_only_begins_a_sentence(stateme
         ("Hi, My dog is called Rex.\nMy cat is Mo.", "Hi, Your dog is called Rex.\nYour cat is Mo."),
         ("I AM ALLERGIC TO NUTS.", "You are ALLERGIC TO NUTS."),
         ("My grandfather fell in World War I in Ypres.", "Your grandfather fell in World War I in Ypres."),
+        ("My sister left us for the US in May.", "Your sister left you for the US in May."),
         ("On Monday I was in Bonn.", "On Monday you were in Bonn."),
         ("King Charles I was tried in 1649, says my book.", "King Charles I was tried in 1649, says your book."),
     ],
