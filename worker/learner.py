@@ -17,6 +17,7 @@ from scope.encoder import SentenceEncoder
 from worker.encoder.reading import read_encoder
 from worker.training.anchors import AnchorPrompts, AnswerCache, Control, is_told, load_prompts
 from worker.training.base import ResidentBase, load_base
+from worker.training.frozen_linear import freeze
 from worker.training.generation import generate
 from worker.training.rows import ChatRows, Row
 from worker.training.stacked_lora import StackedLora, Weights
@@ -200,6 +201,7 @@ def open_learner(
     `encoder`: the folder of a question encoder trained for this base. `shipped`: answers that this base gave.
     """
     base = load_base(base_path, settings)
+    freeze(base.model)
     first_layer = round(settings.first_trained_layer * base.num_layers)
     lora = StackedLora(base, rank=settings.lora_rank, first_layer=first_layer)
     if encoder:

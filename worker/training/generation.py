@@ -10,6 +10,7 @@ import torch
 from transformers import DynamicCache
 
 from worker.training.base import ResidentBase
+from worker.training.grouped_attention import grouped
 from worker.training.rows import Ids
 from worker.training.stacked_lora import StackedLora, Weights
 
@@ -39,7 +40,7 @@ def generate(
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     step = max(1, _ROWS_AT_ONCE // count)
     generator = torch.Generator(base.device).manual_seed(seed)
-    with lora.use(weights):
+    with lora.use(weights), grouped(base.model):
         for start in range(0, len(order), step):
             chunk = order[start : start + step]
             warmth = [temperatures[index] if temperatures else 0.0 for index in chunk] * count
