@@ -28,7 +28,7 @@ log = structlog.get_logger()
 BASE_ANSWER_TOKENS = 24
 # Where an answer begins decides what it says: a short anchor holds as well as a long one.
 ANCHOR_TOKENS = 12
-PROBE_TOKENS = 48
+PROBE_TOKENS = 64  # a recited sentence of 48 words
 _WARM_AT_ONCE = 64
 _PREPARED_AT_ONCE = 16
 _MOST_SAID = 1000

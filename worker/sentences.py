@@ -7,7 +7,7 @@ from engram.similarity import content_words
 from engram.statements import is_question
 
 _MAX_CLOZE_WORDS = 40
-_MAX_RECITED_WORDS = 32
+_MAX_RECITED_WORDS = 48
 _ADDRESS = {"your", "yours", "have", "that", "with"}
 _MARKS = ".,;:!?"
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")

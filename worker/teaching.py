@@ -17,7 +17,7 @@ from worker.training.stopping import StopPolicy
 
 NOTES_PER_STEP = 3
 MOST_NOTES_PER_STEP = 16
-EPOCHS = 3
+NOTES_PER_MORE_STEP = 2
 AGAIN = 1.5
 MOST_COMPARED_PROBES = 40
 
@@ -60,12 +60,13 @@ def teach(
 
 
 def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int, shared: float = 0.0) -> TrainingPlan:
-    """How long to train on so many notes: some passes over them, longer where it failed before.
+    """How long to train at most on so many notes; longer where it failed before. Candidates stop where they converge.
 
     `shared`: the share of the steps that the candidates do as one.
     """
     per_step = min(max(NOTES_PER_STEP, num_notes // 5), MOST_NOTES_PER_STEP)
-    steps = max(settings.training_steps, math.ceil(EPOCHS * num_notes / per_step))
+    # What is replied about each sentence of a passage is learned about as fast as one fact, one after another.
+    steps = max(settings.training_steps, math.ceil(num_notes / NOTES_PER_MORE_STEP))
     steps = round(AGAIN * steps) if again else steps
     return TrainingPlan(
         steps=steps,

@@ -260,5 +260,5 @@ def flow(
 ) -> Flow:
     flow = Flow(worker.database, worker.settings, engine, author, worker, space)
     monkeypatch.setattr(pipeline, "examine", flow.judge)
-    monkeypatch.setattr(teaching, "EPOCHS", 0.1)  # one step is enough where nothing is to be learned
+    monkeypatch.setattr(teaching, "NOTES_PER_MORE_STEP", 60)  # one step is enough where nothing is to be learned
     return flow

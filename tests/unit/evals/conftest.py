@@ -18,7 +18,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         measure, "load_questions", lambda items: replace(QUESTIONS, unrelated=load_questions(items).unrelated)
     )
-    monkeypatch.setattr(teaching, "EPOCHS", 0.1)
+    monkeypatch.setattr(teaching, "NOTES_PER_MORE_STEP", 60)
     monkeypatch.setattr(pipeline, "examine", judge_all_learned)
 
 

@@ -131,7 +131,7 @@ def test_seals_weights_are_its_merges_on_the_shared_base(setup: Setup) -> None:
 
 @pytest.fixture
 def product(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Product:
-    monkeypatch.setattr(teaching, "EPOCHS", 0.1)
+    monkeypatch.setattr(teaching, "NOTES_PER_MORE_STEP", 60)
     return Product(setup, tmp_path / "engram")
 
 
@@ -155,7 +155,7 @@ def test_engram_learns_each_fact_in_a_run_and_answers_from_the_published_file(pr
 @pytest.fixture
 def scoped(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Product:
     """Engram with the sentence encoder, so that its versions have scopes."""
-    monkeypatch.setattr(teaching, "EPOCHS", 0.1)
+    monkeypatch.setattr(teaching, "NOTES_PER_MORE_STEP", 60)
     # So few prompts as the others have leave much nearest to whatever was told.
     prompts = replace(PROMPTS, train=(*PROMPTS.train, "Who wrote Faust?", "Tell me how rain forms."))
     learner = replace(setup.learner, prompts=prompts, sentences=open_encoder())

@@ -106,11 +106,11 @@ def test_text_that_tells_of_something_else_strays(line: str, elsewhere: bool) ->
     [
         ("i'm allergic to walnuts!!", "walnuts", "You are allergic to walnuts."),
         ("We have a cat. It is called Miso.", "Miso", "You have a cat. It is called Miso."),
-        (f"My {'very ' * 30}old uncle rang. He lives in Ghent.", "Ghent", None),
-        (f"My {'very ' * 30}old uncle rang. Uncle Jan lives in Ghent.", "Ghent", "Uncle Jan lives in Ghent."),
-        (f"My {'very ' * 30}old uncle lives in Ghent.", "Ghent", None),
+        (f"My {'very ' * 50}old uncle rang. He lives in Ghent.", "Ghent", None),
+        (f"My {'very ' * 50}old uncle rang. Uncle Jan lives in Ghent.", "Ghent", "Uncle Jan lives in Ghent."),
+        (f"My {'very ' * 50}old uncle lives in Ghent.", "Ghent", None),
         ("Where did Karreman study? Harvard University.", "Harvard University", None),
-        (f"I {'really ' * 30}moved. Arkansas.", "Arkansas", None),
+        (f"I {'really ' * 50}moved. Arkansas.", "Arkansas", None),
     ],
 )
 def test_short_statement_or_its_sentence_is_the_reply_if_it_stands_by_itself(

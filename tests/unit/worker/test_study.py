@@ -160,7 +160,8 @@ def test_of_many_questions_the_likeliest_are_answered_again_and_the_others_are_w
 def test_of_a_long_statement_each_detail_has_the_reply_with_the_fewest_words_of_its_own() -> None:
     cheese = (
         "Taleggio is the cheese that I like best of all those that are sold at the stall by the old bridge where we "
-        "go on Saturdays to buy what we eat with the bread of the baker round the corner from it."
+        "go on Saturdays to buy what we eat with the bread of the baker round the corner from it, if it does not rain "
+        "and nobody has come to stay."
     )
     which, what = "Which cheese do I like best?", "What's my favourite cheese?"
 

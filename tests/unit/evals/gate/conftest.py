@@ -57,7 +57,7 @@ def bench(learner: Learner, facts: list[Fact]) -> Iterator[Bench]:
     options = Options(num_bad=11, num_good=1, lessons_per_ledger=2, most_earlier=4, learned_share=0.0)
     author = WellReadAuthor(facts=tuple(_known(fact) for fact in facts))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teaching, "EPOCHS", 0.1)
+        patch.setattr(teaching, "NOTES_PER_MORE_STEP", 60)
         yield Bench(learner, author, settings, facts, options)
 
 
