@@ -103,7 +103,7 @@ class Learner:
         unknown = [question for question in self.cache.missing(questions) if question not in self._said]
         if len(self._said) + len(unknown) > _MOST_SAID:
             self._said.clear()
-        outputs = self._generate(unknown, None, max_tokens=PROBE_TOKENS)[0] if unknown else []
+        outputs = self._generate(unknown, None, max_tokens=BASE_ANSWER_TOKENS)[0] if unknown else []
         self._said.update(zip(unknown, map(self._text, outputs), strict=True))
         return [self._said[each] if each in self._said else self.base_answer(each) for each in questions]
 
