@@ -27,7 +27,7 @@ class Lesson:
     base, where a new shard begins. `held`: the shard of each fact that the live version holds. `renewed`: the shards
     that the run's weights take the place of. `rehearsal`: notes of the live facts in these; `elsewhere`: those of all
     other live facts.
-    `forgotten`: probes of what a rebuild shall leave out.
+    `forgotten`: probes of what a rebuild shall leave out. `attempt`: 1 at first; later ones write and draw anew.
     """
 
     run_id: str
@@ -117,7 +117,7 @@ def plan_lesson(database: Database, run_id: str, *, facts_per_shard: int = 0) ->
             start=start,
             held=held,
             renewed=renewed,
-            attempt=run.attempts,
+            attempt=run.attempts + max((fact.attempts for fact in new), default=0),
             new=tuple(new),
             kept_ids=tuple(kept_ids),
             given_probes=tuple(_held_out(p) for p in facts.probes([fact.id for fact in new])),

@@ -137,11 +137,13 @@ def _forget_all_the_same(session: Session, run: LearningRun) -> None:
 
 def _try_again(session: Session, fact_ids: Sequence[str], reason: str) -> list[str]:
     restored: list[str] = []
-    for fact in FactRepository(session).by_ids(fact_ids):
+    facts = FactRepository(session)
+    for fact in facts.by_ids(fact_ids):
         if fact.status != FactStatus.LEARNING:
             continue
         restored += _restore_superseded(session, fact)
         fact.attempts += 1
+        facts.drop_written_probes(fact.id)  # what was asked may have been nonsense: it is examined with others
         advance_fact(fact, to=FactStatus.REJECTED if fact.attempts >= MAX_FACT_ATTEMPTS else FactStatus.PENDING)
         fact.reason = reason
     return restored

@@ -13,7 +13,7 @@ from worker.author.tasks import Question
 from worker.sentences import parts
 from worker.study import Study, in_turn
 
-_MAX_PROBES = 4
+_MAX_PROBES = 4  # of a fact, and one more of each further sentence of a passage
 _MOST_QUESTIONS = 18
 
 
@@ -64,7 +64,8 @@ def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[Held
     if given:
         return list(given)
     several = [group for group in written.questions if len(group) >= 2]
-    spread = several[:: max(1, len(several) // _MAX_PROBES)][:_MAX_PROBES]  # over all parts of a passage
+    most = _MAX_PROBES + len(parts(written.statement)) - 1
+    spread = several[:: max(1, len(several) // most)][:most]  # over all parts of a passage
     chosen = [_faithful(group, written.statement) for group in spread]
     return [HeldOut(written.fact_id, "generalization", probe.question, (probe.answer,)) for probe in chosen]
 

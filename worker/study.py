@@ -27,6 +27,7 @@ from worker.sentences import (
 _MIN_AGREEMENT = 0.5
 _MAX_DETAILS = 5
 _DRAWS = (GREEDY, Sampling(0.5, 1), *(Sampling(0.8 if seed % 3 else 1.0, seed) for seed in range(2, 9)))
+_DRAWS_AGAIN = (Sampling(0.5, 0), *_DRAWS[1:])
 _FEWEST_DRAWS = 3  # of a detail
 _DRAWS_AT_ONCE = 12  # of a statement: a batch of so many takes little longer than one of half as many
 _MOST_READ_AGAIN = 30
@@ -52,13 +53,13 @@ class Study:
     wordings: tuple[Question, ...] = ()
 
 
-def study(statements: Mapping[str, str], author: Author, *, seed: int) -> list[Study]:
+def study(statements: Mapping[str, str], author: Author, *, seed: int, again: bool = False) -> list[Study]:
     """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks.
 
-    A passage is studied sentence by sentence.
+    A passage is studied sentence by sentence. `again`: it failed before; greedily the author would write the same.
     """
     in_parts = {(fact, part): part for fact, statement in statements.items() for part in parts(statement)}
-    written = _study_parts(in_parts, author, seed=seed)
+    written = _study_parts(in_parts, author, seed=seed, draws=_DRAWS_AGAIN if again else _DRAWS)
     return [
         _joined(fact, statement, [one for one in written if one.fact_id == fact])
         for fact, statement in statements.items()
@@ -77,10 +78,12 @@ def _joined(fact_id: str, statement: str, written: Sequence[Study]) -> Study:
     )
 
 
-def _study_parts(statements: Mapping[Part, str], author: Author, *, seed: int) -> list[Study]:
+def _study_parts(
+    statements: Mapping[Part, str], author: Author, *, seed: int, draws: Sequence[Sampling]
+) -> list[Study]:
     """The same for statements by part, one study each."""
     details = _list_details(statements, author)
-    drafts, restated = _write(statements, details, author, seed=seed)
+    drafts, restated = _write(statements, details, author, [replace(draw, seed=draw.seed + seed) for draw in draws])
     read = {part: list(islice(in_turn(drafts[part].values()), _MOST_READ_AGAIN)) for part in statements}
     sound = _sound([(part[1], each) for part, own in read.items() for each in own], author)
     rewrites, implications = restated[: len(statements)], restated[len(statements) :]
@@ -122,14 +125,14 @@ def _list_details(statements: Mapping[Part, str], author: Author) -> dict[Part, 
 
 
 def _write(
-    statements: Mapping[Part, str], details: Mapping[Part, Sequence[str]], author: Author, *, seed: int
+    statements: Mapping[Part, str], details: Mapping[Part, Sequence[str]], author: Author, draws: Sequence[Sampling]
 ) -> tuple[dict[Part, Drafts], list[str]]:
     """The checkable questions about each detail, the likeliest first; and all rewrites, then all implications, as the
     author wrote them. All of it is one batch: what costs time is the longest answer."""
     drawn = [
-        ((part, detail), replace(draw, seed=draw.seed + seed))
+        ((part, detail), draw)
         for part, own in details.items()
-        for draw in _DRAWS[: max(_FEWEST_DRAWS, _DRAWS_AT_ONCE // max(len(own), 1))]
+        for draw in draws[: max(_FEWEST_DRAWS, _DRAWS_AT_ONCE // max(len(own), 1))]
         for detail in own
     ]
     jobs = [

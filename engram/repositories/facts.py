@@ -97,6 +97,10 @@ class FactRepository:
         query = select(Probe).where(Probe.fact_id.in_(list(fact_ids))).order_by(Probe.id)
         return list(self.session.scalars(query.where(Probe.origin == origin) if origin else query))
 
+    def drop_written_probes(self, fact_id: str) -> None:
+        """Delete what the author wrote to examine a fact; what its user gave stays."""
+        self.session.execute(delete(Probe).where(Probe.fact_id == fact_id, Probe.origin == "author"))
+
     def notes(self, fact_ids: Iterable[str]) -> list[Note]:
         return list(self.session.scalars(select(Note).where(Note.fact_id.in_(list(fact_ids))).order_by(Note.id)))
 

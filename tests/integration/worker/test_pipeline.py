@@ -158,6 +158,7 @@ def test_run_whose_candidates_fail_the_gate_leaves_the_live_version_and_tells_wh
     assert any("new facts: 0 of 2 probes right" in text for text in failed)
     assert first.decision["candidate"] in range(len(STRATEGIES))
     assert (flow.fact(cat).status, flow.fact(cat).attempts) == (FactStatus.PENDING, 1)
+    assert _material(flow.database, cat) == ([], [])  # the second attempt is examined with other probes
     assert flow.events(first.id)[-1] == ("rejected", {"reason": first.decision["reason"]})
     flow.learn()
     fact = flow.fact(cat)

@@ -75,6 +75,14 @@ def test_at_most_four_probes_are_held_out() -> None:
     assert len(choose_probes(_study(questions=groups))) == 4
 
 
+def test_of_a_passage_one_more_probe_is_held_out_for_each_further_sentence() -> None:
+    passage = " ".join(f"The {name} stood {'very ' * 20}far away." for name in "abc")
+    groups = tuple(
+        (Question(f"Where is {n}?", f"{n}x"), Question(f"Which place has the {n}?", f"{n}x")) for n in "abcdefgh"
+    )
+    assert len(choose_probes(_study(statement=passage, questions=groups))) == 6
+
+
 def test_without_a_second_question_about_anything_nothing_is_held_out() -> None:
     assert choose_probes(_study(questions=((NAME,), (AGE,)))) == []
     assert choose_probes(_study(questions=())) == []

@@ -157,6 +157,20 @@ def test_of_many_questions_the_likeliest_are_answered_again_and_the_others_are_w
     assert [each.question for each in written.wordings] == [*asked[:5], *asked[30:]]
 
 
+def test_fact_that_failed_before_is_written_about_with_other_draws() -> None:
+    drawn: dict[bool, list[Sampling]] = {False: [], True: []}
+    for again, draws in drawn.items():
+        asks = (tasks.QA, tasks.ask_questions(STATEMENT, "Biscuit"))
+        outputs: dict[tuple[str, str], Output] = {
+            (tasks.DETAILS, STATEMENT): "Biscuit",
+            asks: lambda sampling, draws=draws: draws.append(sampling) or "",  # type: ignore[misc,func-returns-value]
+        }
+        study({"fact_1": STATEMENT}, ScriptedAuthor(outputs), seed=0, again=again)
+    assert GREEDY in drawn[False]
+    assert len(drawn[True]) == len(drawn[False])
+    assert all(draw.temperature > 0 for draw in drawn[True])
+
+
 def test_of_a_long_statement_each_detail_has_the_reply_with_the_fewest_words_of_its_own() -> None:
     cheese = (
         "Taleggio is the cheese that I like best of all those that are sold at the stall by the old bridge where we "
