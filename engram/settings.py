@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         1 / 3, description="Share of the lowest layers that keep no LoRA (their activations are computed once)."
     )
     training_steps: int = Field(24, description="Optimizer steps of a run with one fact; more facts take more.")
-    learning_rate: float = Field(1e-3, description="Peak AdamW learning rate of an adapter.")
+    learning_rate: float = Field(2e-3, description="Peak AdamW learning rate of an adapter.")
     shared_steps: float = Field(
         0.8, ge=0, lt=1, description="Share of the steps that candidates do as one, on the notes that all of them have."
     )
