@@ -3,7 +3,8 @@
 Pure: no I/O.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,8 +14,9 @@ from worker.author.tasks import Question
 from worker.sentences import parts
 from worker.study import Study, in_turn
 
-_MAX_PROBES = 4  # of a fact, and one more of each further sentence of a passage
+_MAX_PROBES = 4
 _MOST_QUESTIONS = 18
+_FEWEST_ASKED = 12  # with one reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,7 @@ def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[Held
     if given:
         return list(given)
     several = [group for group in written.questions if len(group) >= 2]
-    most = _MAX_PROBES + len(parts(written.statement)) - 1
-    spread = several[:: max(1, len(several) // most)][:most]  # over all parts of a passage
+    spread = several[:: max(1, len(several) // _MAX_PROBES)][:_MAX_PROBES]  # over all parts of a passage
     chosen = [_faithful(group, written.statement) for group in spread]
     return [HeldOut(written.fact_id, "generalization", probe.question, (probe.answer,)) for probe in chosen]
 
@@ -83,6 +84,7 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
     notes: list[Note] = []
     if "cloze" in strategy.families:
         notes += [Note(written.fact_id, "cloze", item.question, item.reply) for item in written.clozes]
+    notes += _more_asked(written, [*asked, *notes])
     if "rewrite" in strategy.families:
         topics = [group[0].answer for group in written.questions] or ["that"]
         notes += [
@@ -95,6 +97,17 @@ def notes_of(written: Study, strategy: Strategy, *, probes: Iterable[HeldOut]) -
     for note in [*asked, *(note for note in notes if not _near_any(note.prompt, held_out))]:
         unique.setdefault((tuple(normalise(note.prompt)), tuple(normalise(note.answer))), note)
     return list(unique.values())
+
+
+def _more_asked(written: Study, notes: Sequence[Note]) -> Iterator[Note]:
+    """Questions that nobody answered again, where few others are replied to in the same words. A sentence said back is
+    true, whatever asks for it; with two questions about it, it is said to no third one."""
+    asked = Counter(note.answer for note in notes if note.family == "qa")
+    replies = {note.answer for note in notes}
+    for each in written.wordings:
+        if each.reply in replies and asked[each.reply] < _FEWEST_ASKED:
+            asked[each.reply] += 1
+            yield Note(written.fact_id, "qa", each.question, each.reply)
 
 
 def wordings_of(written: Study, notes: Iterable[Note], *, probes: Iterable[HeldOut]) -> list[Note]:

@@ -75,14 +75,6 @@ def test_at_most_four_probes_are_held_out() -> None:
     assert len(choose_probes(_study(questions=groups))) == 4
 
 
-def test_of_a_passage_one_more_probe_is_held_out_for_each_further_sentence() -> None:
-    passage = " ".join(f"The {name} stood {'very ' * 20}far away." for name in "abc")
-    groups = tuple(
-        (Question(f"Where is {n}?", f"{n}x"), Question(f"Which place has the {n}?", f"{n}x")) for n in "abcdefgh"
-    )
-    assert len(choose_probes(_study(statement=passage, questions=groups))) == 6
-
-
 def test_without_a_second_question_about_anything_nothing_is_held_out() -> None:
     assert choose_probes(_study(questions=((NAME,), (AGE,)))) == []
     assert choose_probes(_study(questions=())) == []
@@ -173,3 +165,16 @@ def test_right_reply_to_a_probe_is_what_the_notes_reply_that_says_the_answer() -
     named = HeldOut("fact_1", "generalization", NAME_PROBE.question, ("Biscuit",))
     aged = HeldOut("fact_1", "generalization", AGE_PROBE.question, ("7", "seven"))
     assert right_replies([named, aged], notes) == {NAME_PROBE.question: NAME_REPLY, AGE_PROBE.question: "7"}
+
+
+def test_where_few_questions_have_one_reply_unanswered_ones_are_studied_too() -> None:
+    wordings = tuple(Question(f"What do I call my cat in case {n}?", "Biscuit", NAME.reply) for n in range(20))
+    elsewhere = Question("Who sings at night?", "Biscuit", "Nobody studied this reply.")
+    written = _study(wordings=(*wordings, elsewhere), implications=())
+    notes = notes_of(written, Strategy("asks", ("qa",)), probes=[])
+    asked = [note.prompt for note in notes if note.answer == NAME.reply]
+    assert len(asked) == 12
+    assert elsewhere.question not in [note.prompt for note in notes]
+    assert {each.question for each in wordings} - set(asked) <= {
+        n.prompt for n in wordings_of(written, notes, probes=[])
+    }
