@@ -1,6 +1,6 @@
 """The fact ledger: read it, add to it, and keep the notes and probes of its facts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -115,19 +115,27 @@ class FactRepository:
 
         Other questions stay in the reports, without the answers that gave the fact away.
         """
-        golds = [answer for probe in self.probes([fact.id]) for answer in probe.answers]
+        golds = {answer for probe in self.probes([fact.id]) for answer in probe.answers}
         self.session.execute(delete(Note).where(Note.fact_id == fact.id))
         self.session.execute(delete(Probe).where(Probe.fact_id == fact.id))
         runs = select(LearningRun.id).where(LearningRun.space_id == fact.space_id)
-        for candidate in self.session.scalars(select(Candidate).where(Candidate.run_id.in_(runs))):
+        candidates = self.session.scalars(select(Candidate).where(Candidate.run_id.in_(runs))).all()
+        # The probes of a refused attempt stand in its reports alone.
+        golds.update(answer for candidate in candidates for answer in _answers_to(candidate.report or {}, fact.id))
+        for candidate in candidates:
             candidate.notes = [note for note in candidate.notes if note.get("fact_id") != fact.id]
             if candidate.report:
-                candidate.report = _report_without(candidate.report, fact.id, golds)
+                candidate.report = _report_without(candidate.report, fact.id, sorted(golds))
 
     def erase_spans(self, message_id: str) -> None:
         """Facts of an erased message keep their statements, but no place in it."""
         facts = update(Fact).where(Fact.message_id == message_id)
         self.session.execute(facts.values(span_start=None, span_end=None))
+
+
+def _answers_to(report: dict[str, Any], fact_id: str) -> Iterator[str]:
+    """What was right in a report's questions about a fact."""
+    return (answer for item in report.get("asked", []) if item.get("fact_id") == fact_id for answer in item["answers"])
 
 
 def _report_without(report: dict[str, Any], fact_id: str, golds: Sequence[str]) -> dict[str, Any]:

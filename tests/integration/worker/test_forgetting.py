@@ -67,6 +67,25 @@ def test_what_was_said_of_a_deleted_fact_and_the_files_that_hold_it_are_erased(f
     assert Path(flow.adapters()[1].path).exists()
 
 
+def test_answers_that_give_a_refused_fact_away_are_erased_with_it(flow: Flow) -> None:
+    (cat,) = flow.state(CAT)
+    flow.learned = lambda strategy, fact_id: False
+    run = flow.learn()
+    never_told = {"kind": "false_recall", "question": "Who lives next door?", "answers": [], "right": False}
+    with flow.database.transaction() as session:
+        assert FactRepository(session).probes([cat]) == []
+        for candidate in RunRepository(session).candidates(run.id):
+            told = {**never_told, "answer": "It is Biscuit.", "fact_id": None}
+            candidate.report = {**candidate.report, "asked": [*candidate.report["asked"], told]}
+    flow.delete(cat)
+    flow.worker.learn(flow.space.id)
+    _assert_forgotten(flow, cat)
+    with flow.database.read() as session:
+        reports = [candidate.report for candidate in RunRepository(session).candidates(run.id)]
+    assert [item["question"] for report in reports for item in report["asked"]] == [never_told["question"]] * 3
+    assert "Biscuit" not in str(reports)
+
+
 @pytest.mark.parametrize("published", [True, False])
 def test_proof_of_forgetting_is_kept_with_the_fact(
     flow: Flow, monkeypatch: pytest.MonkeyPatch, published: bool
