@@ -58,6 +58,11 @@ class Lesson:
         return tuple(probe for probe in self.earlier if self.held.get(probe.fact_id) in self.renewed)
 
     @property
+    def again(self) -> bool:
+        """Whether a new fact was not learned at an earlier attempt."""
+        return any(fact.attempts for fact in self.new)
+
+    @property
     def consolidates(self) -> bool:
         """Whether it shall only keep, better than the live version, what that knows."""
         return self.kind == RunKind.CONSOLIDATE

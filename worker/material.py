@@ -47,8 +47,7 @@ def prepare_material(database: Database, lesson: Lesson, author: Author, progres
         # What is consolidated or taken is not new: it is examined as earlier facts, against the live version.
         anew = lesson.earlier_here if lesson.rebuilds else ()
         return _store(database, lesson, drafts, anew, frozenset()) if lesson.rehearsal else _NOTHING
-    again = any(fact.attempts for fact in lesson.new)
-    written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed, again=again)
+    written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed, again=lesson.again)
     probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]
     teachable = _reject_unteachable(database, lesson, written, probes)
     superseded = _supersede(database, lesson, [f for f in lesson.new if f.id in teachable], probes, author)

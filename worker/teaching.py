@@ -41,10 +41,9 @@ def teach(
         for candidate in material.candidates
     ]
     most = max(len(one.notes) for one in candidates)
-    again = any(fact.attempts for fact in lesson.new)
     # Candidates that relearn have all their notes in common, and differ by their rates alone.
     shared = 0.0 if lesson.relearns else settings.shared_steps
-    plan = training_plan(settings, num_notes=most, again=again, seed=lesson.attempt, shared=shared)
+    plan = training_plan(settings, num_notes=most, again=lesson.again, seed=lesson.attempt, shared=shared)
     anchors = learner.anchors(lesson.told | material.asked_words)
     kept = [note for note in studied(lesson.rehearsal) if note.fact_id not in material.superseded]
     compared = material.probes or lesson.earlier[:MOST_COMPARED_PROBES]

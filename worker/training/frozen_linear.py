@@ -37,10 +37,12 @@ class FrozenLinear(nn.Linear):
 
 def freeze(model: nn.Module) -> None:
     """Replace a model's linear layers in place, where that is faster: in float32 on a processor."""
-    layers = {name: layer for name, layer in model.named_modules() if type(layer) is nn.Linear}
-    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not has_onednn or sum(layer.weight.nbytes for layer in layers.values()) > _MOST_BYTES:
-        return
-    for name, layer in layers.items():
-        if layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32:
+    layers = {name: layer for name, layer in model.named_modules() if type(layer) is nn.Linear and _gains(layer)}
+    if sum(layer.weight.nbytes for layer in layers.values()) <= _MOST_BYTES:
+        for name, layer in layers.items():
             model.set_submodule(name, FrozenLinear(layer))
+
+
+def _gains(layer: nn.Linear) -> bool:
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32

@@ -5,8 +5,7 @@ that. The CPU's kernel does not, and there the repeated ones cost more than all 
 tokens 2.9 ms a layer in the place of 0.25. Registered with transformers, and switched on inside a block only.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,20 +13,15 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
+from worker.training.attention import attending_as
+
 _NAME = "engram_grouped"
 
 
-@contextmanager
-def grouped(model: Any) -> Iterator[None]:
+def grouped(model: Any) -> AbstractContextManager[None]:
     """Inside the block a model on a CPU attends without repeated keys. Without gradients only."""
-    config = model.config
-    usual = config._attn_implementation
-    if usual == "sdpa" and model.device.type == "cpu":
-        config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = usual
+    fits = model.config._attn_implementation == "sdpa" and model.device.type == "cpu"
+    return attending_as(_NAME, config=model.config) if fits else nullcontext()
 
 
 def grouped_attention(  # noqa: PLR0917 -- transformers' signature

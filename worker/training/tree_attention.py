@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
+from worker.training.attention import attending_as
+
 _NAME = "engram_tree"
 
 
@@ -37,12 +39,11 @@ _layout: ContextVar[Layout | None] = ContextVar("layout", default=None)
 @contextmanager
 def packed_as(layout: Layout, *, config: Any) -> Iterator[None]:
     """Inside the block the layers of the model with this config attend by this layout."""
-    token, usual = _layout.set(layout), config._attn_implementation
-    config._attn_implementation = _NAME
+    token = _layout.set(layout)
     try:
-        yield
+        with attending_as(_NAME, config=config):
+            yield
     finally:
-        config._attn_implementation = usual
         _layout.reset(token)
 
 
