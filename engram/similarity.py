@@ -5,8 +5,9 @@ from itertools import pairwise
 from engram.grading import normalise
 
 _FRAME = set(
-    "what whats which who whom whose when where why how is are was were do does did you i my me our we your of in on "
-    "at to for with that this it s re ve tell remind remember know can could please name again exactly".split()
+    "what whats which who whom whose when where why how am is are was were do does did you i my me our we your of in "
+    "on at to for with that this it s re ve m d ll tell remind remember know can could please name again "
+    "exactly".split()
 )
 
 

@@ -25,9 +25,9 @@ class Lesson:
 
     `start`: the version whose weights, a shard of the live one, the run goes on from, or takes as they are; 0 is the
     base, where a new shard begins. `held`: the shard of each fact that the live version holds. `renewed`: the shards
-    that the run's weights take the place of. `rehearsal`: notes of the live facts in these; `elsewhere`: those of all
-    other live facts.
-    `forgotten`: probes of what a rebuild shall leave out. `attempt`: 1 at first; later ones write and draw anew.
+    that the run's weights take the place of. `kept`: statements of the live facts by id. `rehearsal`: notes of those in
+    these shards; `elsewhere`: those of all other live facts. `forgotten`: probes of what a rebuild shall leave out.
+    `attempt`: 1 at first; later ones write and draw anew.
     """
 
     run_id: str
@@ -39,7 +39,7 @@ class Lesson:
     renewed: frozenset[int]
     attempt: int
     new: tuple[Fact, ...]
-    kept_ids: tuple[str, ...]
+    kept: Mapping[str, str]
     given_probes: tuple[HeldOut, ...]
     rehearsal: tuple[Note, ...]
     elsewhere: tuple[Note, ...]
@@ -96,24 +96,22 @@ def plan_lesson(database: Database, run_id: str, *, facts_per_shard: int = 0) ->
         new = [fact for fact in facts.by_ids(runs.fact_ids(run_id)) if _can_be_learned(fact)]
         if run.kind == RunKind.REBUILD:
             forget_unserved(session, SpaceRepository(session).by_id(space.id, lock=True))
-        kept = facts.with_status(space.id, FactStatus.LIVE)
-        kept_ids = [fact.id for fact in kept]
-        earlier = [_held_out(p) for p in facts.probes(kept_ids)]
+        kept = {fact.id: fact.statement for fact in facts.with_status(space.id, FactStatus.LIVE)}
+        earlier = [_held_out(p) for p in facts.probes(list(kept))]
         held = held_by_live(session, space)
         forgetting = {fact.id for fact in facts.with_status(space.id, FactStatus.FORGETTING)}
         start, dropped = BASE_VERSION, set[str]()
         if run.kind == RunKind.CONSOLIDATE:
             renewed = frozenset(held.values())
         elif run.kind == RunKind.REBUILD:
-            renewed = shards_to_rebuild(held, kept=set(kept_ids), forgetting=forgetting)
-            start = shard_to_take(held, renewed, kept=set(kept_ids), forgetting=forgetting)
-            serving = {held[fact] for fact in kept_ids if fact in held} - renewed
+            renewed = shards_to_rebuild(held, kept=kept.keys(), forgetting=forgetting)
+            start = shard_to_take(held, renewed, kept=kept.keys(), forgetting=forgetting)
+            serving = {held[fact] for fact in kept if fact in held} - renewed
             dropped = {fact for fact in forgetting if held.get(fact) not in serving}
         else:
-            learned_on = shards_to_learn(held, [fact.id for fact in new], kept=set(kept_ids), most=facts_per_shard)
+            learned_on = shards_to_learn(held, [fact.id for fact in new], kept=kept.keys(), most=facts_per_shard)
             start, renewed = max(learned_on, default=BASE_VERSION), learned_on
-        notes = [Note(n.fact_id, n.family, n.prompt, n.answer) for n in facts.notes(kept_ids)]
-        everything = [*new, *kept]
+        notes = [Note(n.fact_id, n.family, n.prompt, n.answer) for n in facts.notes(list(kept))]
         return Lesson(
             run_id=run_id,
             space_id=space.id,
@@ -124,13 +122,13 @@ def plan_lesson(database: Database, run_id: str, *, facts_per_shard: int = 0) ->
             renewed=renewed,
             attempt=run.attempts + max((fact.attempts for fact in new), default=0),
             new=tuple(new),
-            kept_ids=tuple(kept_ids),
+            kept=kept,
             given_probes=tuple(_held_out(p) for p in facts.probes([fact.id for fact in new])),
             rehearsal=tuple(note for note in notes if held.get(note.fact_id) in renewed),
             elsewhere=tuple(n for n in notes if n.fact_id in held and held[n.fact_id] not in renewed),
             earlier=tuple(earlier),
             forgotten=tuple(_held_out(p) for p in facts.probes(dropped)),
-            told=frozenset().union(*(content_words(fact.statement) for fact in everything)),
+            told=frozenset().union(*map(content_words, [*(fact.statement for fact in new), *kept.values()])),
             known_answers=frozenset(answer for probe in earlier for answer in probe.answers),
         )
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from engram.db import Database
 from engram.ids import new_id
 from engram.lifecycle import FactStatus, advance_fact
-from engram.models import Candidate, Fact
+from engram.models import Candidate
 from engram.repositories import FactRepository, RunRepository
 from engram.similarity import content_words
 from worker.author.client import Author
@@ -14,7 +14,7 @@ from worker.curriculum import Lesson
 from worker.progress import Progress
 from worker.self_edits import STRATEGIES, HeldOut, Note, Strategy, choose_probes, notes_of, studied, wordings_of
 from worker.study import Study, study
-from worker.supersession import superseded_by
+from worker.supersession import NewFact, superseded_by
 
 # Of thirty facts at once, a rate of 2e-3 recalled more than 1e-3 did.
 RELEARNING_RATES = (1.0, 0.75, 0.5)
@@ -50,7 +50,7 @@ def prepare_material(database: Database, lesson: Lesson, author: Author, progres
     written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed, again=lesson.again)
     probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]
     teachable = _reject_unteachable(database, lesson, written, probes)
-    superseded = _supersede(database, lesson, [f for f in lesson.new if f.id in teachable], probes, author)
+    superseded = _supersede(database, lesson, [one for one in written if one.fact_id in teachable], probes, author)
     drafts = [
         (
             strategy.name,
@@ -92,14 +92,15 @@ def _reject_unteachable(
 
 
 def _supersede(
-    database: Database, lesson: Lesson, new: Sequence[Fact], probes: Sequence[HeldOut], author: Author
+    database: Database, lesson: Lesson, new: Sequence[Study], probes: Sequence[HeldOut], author: Author
 ) -> frozenset[str]:
     """Mark earlier facts that the new ones contradict: the latest truth wins, history is kept."""
-    replaced: dict[str, str] = {fact.supersedes_id: fact.id for fact in new if fact.supersedes_id}
-    for fact in new:
-        own = [probe for probe in probes if probe.fact_id == fact.id]
-        for old_id in superseded_by(fact.statement, own, lesson.earlier, author):
-            replaced.setdefault(old_id, fact.id)
+    ids = {one.fact_id for one in new}
+    replaced = {fact.supersedes_id: fact.id for fact in lesson.new if fact.id in ids and fact.supersedes_id}
+    for one in new:
+        asked = [each.question for each in one.asked] + [p.question for p in probes if p.fact_id == one.fact_id]
+        for old_id in superseded_by(NewFact(one.statement, asked), lesson.earlier, lesson.kept, author):
+            replaced.setdefault(old_id, one.fact_id)
     with database.transaction() as session:
         facts = FactRepository(session)
         for old in facts.by_ids(replaced):

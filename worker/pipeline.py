@@ -246,7 +246,7 @@ class Pipeline:
     ) -> None:
         learned = [fact for fact, share in won.report.fact_right.items() if share >= outcomes.LEARNED_SHARE]
         restored = outcomes.keep_winner(self.database, lesson, material.candidates[best], learned=learned)
-        kept = [fact for fact in lesson.kept_ids if fact not in material.superseded] + restored
+        kept = [fact for fact in lesson.kept if fact not in material.superseded] + restored
         # What was examined could not yet leave out what was not learned, nor let stand what would have been replaced.
         taught = [note for note in material.notes if lesson.relearns or note.fact_id in learned]
         replaced = material.superseded.difference(restored)

@@ -1,27 +1,54 @@
 """Find earlier facts that a new statement contradicts: the same question now has another answer."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from engram.grading import is_right, normalise
 from engram.similarity import content_words
 from worker.author import tasks
 from worker.author.client import Author, find_answers
 from worker.self_edits import HeldOut
+from worker.sentences import cloze
 
-_MIN_SHARED_WORDS = 1
+_FEWEST_SHARED = 2
+_MIN_SHARED = 0.6  # of the words of the longer question
+# *I also have a cat named Miso* takes nothing back.
+_ADDS = re.compile(r"\b(?:also|too|as well|another|second|besides)\b", re.IGNORECASE)
+_CHANGES = re.compile(
+    r"\b(?:now|these days|from now on|no longer|any ?more|instead|moved|changed|switched|sold|correction)\b",
+    re.IGNORECASE,
+)
+_OWN = re.compile(r"\b(?:my|our)\b", re.IGNORECASE)
 
 
-def superseded_by(
-    statement: str, own_probes: Iterable[HeldOut], earlier: Sequence[HeldOut], author: Author
-) -> set[str]:
-    """Ids of facts whose probe the statement answers differently.
+@dataclass(frozen=True, slots=True)
+class NewFact:
+    """A statement, and every question that is known to ask for it, clozes among them."""
 
-    Two signs must agree: one of the new fact's own questions asks for the same thing (their content
-    words are the same), and the author, reading the statement, answers the old question otherwise.
+    statement: str
+    asked: Sequence[str]
+
+
+def superseded_by(new: NewFact, earlier: Sequence[HeldOut], statements: Mapping[str, str], author: Author) -> set[str]:
+    """Ids of facts whose probe or cloze the new statement answers differently.
+
+    Two signs must agree: one of the new fact's own questions asks for the same thing (nearly the same content words,
+    and the old question has none that nothing about the new fact has), and the author, reading the new statement,
+    answers the old question otherwise. `statements` of the earlier facts, by id.
     """
-    asked = [content_words(probe.question) for probe in own_probes]
-    candidates = [probe for probe in earlier if any(_same_thing(content_words(probe.question), own) for own in asked)]
-    answers = find_answers(author, [(statement, probe.question) for probe in candidates])
+    if _ADDS.search(new.statement):
+        return set()
+    own = [content_words(question) for question in new.asked]
+    known = content_words(new.statement).union(*own)
+    changes = bool(_CHANGES.search(new.statement))
+    candidates = [
+        probe
+        for probe in [*earlier, *_clozes(earlier, statements)]
+        if content_words(probe.question) <= known
+        and any(_same_thing(probe.question, asked, changes=changes) for asked in own)
+    ]
+    answers = find_answers(author, [(new.statement, probe.question) for probe in candidates])
     return {
         probe.fact_id
         for probe, answer in zip(candidates, answers, strict=True)
@@ -29,9 +56,19 @@ def superseded_by(
     }
 
 
-def _same_thing(old: frozenset[str], new: frozenset[str]) -> bool:
-    shared = old & new
-    return len(shared) > _MIN_SHARED_WORDS and len(shared) >= 0.6 * max(len(old), len(new))
+def _clozes(earlier: Sequence[HeldOut], statements: Mapping[str, str]) -> list[HeldOut]:
+    """Each earlier fact with a detail left out: asked in other words than its own, a question may miss its like."""
+    asked = [(probe, cloze(statements[probe.fact_id], probe.answers[0])) for probe in earlier]
+    return [replace(probe, question=question) for probe, question in asked if question]
+
+
+def _same_thing(old_question: str, new: frozenset[str], *, changes: bool) -> bool:
+    """One shared word is enough only to ask for something of the user's (*who is my dentist*) that has changed: what I
+    am allergic to or like, I may be or like beside much else."""
+    old = content_words(old_question)
+    shared = len(old & new)
+    fewest = 1 if changes and _OWN.search(old_question) else _FEWEST_SHARED
+    return shared >= fewest and shared >= _MIN_SHARED * max(len(old), len(new))
 
 
 def _differs(answer: str, golds: Sequence[str]) -> bool:

@@ -22,7 +22,7 @@ from worker.author.client import Author
 from worker.learner import Anchors, Learner
 from worker.outcomes import LEARNED_SHARE
 from worker.rehearsal import evenly
-from worker.supersession import superseded_by
+from worker.supersession import NewFact, superseded_by
 from worker.teaching import anchor_groups, training_plan
 from worker.training.anchors import is_told
 from worker.training.rows import Row
@@ -253,8 +253,10 @@ def _knows(bench: Bench, live: Weights, material: Material) -> bool:
 
 def _replaces(new: Material, earlier: Sequence[Material], author: Author) -> bool:
     """Whether the new fact contradicts an earlier one: a run would drop that one, which is not what is measured."""
+    asked = [each.question for each in new.probes] + [note.prompt for note in (*new.notes, *new.wordings)]
     probes = [probe for one in earlier for probe in one.probes]
-    return bool(superseded_by(new.fact.statement, new.probes, probes, author))
+    statements = {one.fact.fact_id: one.fact.statement for one in earlier}
+    return bool(superseded_by(NewFact(new.fact.statement, asked), probes, statements, author))
 
 
 def _seed(bench: Bench, number: int) -> int:

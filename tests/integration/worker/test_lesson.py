@@ -33,7 +33,7 @@ def test_lesson_holds_the_new_facts_and_what_the_live_version_knows(flow: Flow) 
     lesson = _plan(flow)
     assert (lesson.parent_version, lesson.attempt, lesson.starts_from_base) == (1, 1, False)
     assert [fact.id for fact in lesson.new] == [town]
-    assert lesson.kept_ids == (cat,)
+    assert list(lesson.kept) == [cat]
     assert {note.fact_id for note in lesson.rehearsal} == {probe.fact_id for probe in lesson.earlier} == {cat}
     assert lesson.known_answers == {"Biscuit", "cat"}
     assert {"biscuit", "bergen"} <= lesson.told

@@ -1,37 +1,41 @@
 """A new statement replaces an earlier fact only where it answers the same question otherwise."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from tests.fakes.author import ScriptedAuthor
 from worker.author import tasks
 from worker.self_edits import HeldOut
-from worker.supersession import superseded_by
+from worker.supersession import NewFact, superseded_by
 
-STATEMENT = "My dentist is now Okafor in Bergen."
-OWN = [HeldOut("new", "generalization", "Who is my dentist?", ("Okafor",))]
-OLD = "What is the name of my dentist now?"
-
-
-def _probe(question: str, *answers: str) -> HeldOut:
-    return HeldOut("old", "generalization", question, answers)
+STATEMENT = "My dentist is called Okafor."
+ASKED = ("What is the name of my dentist?", "What is my dentist called?")
+OLD_STATEMENT = "The name of my dentist is Lund."
 
 
-def _superseded(earlier: HeldOut, answer: str, own: list[HeldOut]) -> set[str]:
-    author = ScriptedAuthor(answers={(STATEMENT, earlier.question): answer})
-    return superseded_by(STATEMENT, own, [earlier], author)
-
-
-OWN_NAMED = [HeldOut("new", "generalization", "What is my dentist's surname and name?", ("Okafor",))]
+def _superseded(
+    *,
+    old: str = "What is the surname of my dentist?",
+    golds: Sequence[str] = ("Lund",),
+    answer: str = "Okafor",
+    statement: str = STATEMENT,
+    asked: Sequence[str] = (*ASKED, "What is my dentist's surname?"),
+    old_statement: str = OLD_STATEMENT,
+    old_cloze: str = "",
+) -> bool:
+    author = ScriptedAuthor(answers={(statement, old): answer, (statement, old_cloze): answer})
+    earlier = [HeldOut("old", "generalization", old, tuple(golds))]
+    return superseded_by(NewFact(statement, asked), earlier, {"old": old_statement}, author) == {"old"}
 
 
 def test_fact_whose_question_has_another_answer_now_is_superseded() -> None:
-    earlier = _probe("What is the surname and name of my dentist?", "Lund")
-    assert _superseded(earlier, "Okafor", OWN_NAMED) == {"old"}
+    assert _superseded()
 
 
 def test_fact_with_the_same_answer_stays() -> None:
-    earlier = _probe("What is the surname and name of my dentist?", "Okafor")
-    assert _superseded(earlier, "Okafor", OWN_NAMED) == set()
+    assert not _superseded(golds=["Okafor"], old_statement="The name of my dentist is Okafor.")
 
 
 @pytest.mark.parametrize(
@@ -45,33 +49,78 @@ def test_fact_with_the_same_answer_stays() -> None:
     ],
 )
 def test_answers_differ_if_neither_says_the_other(old: str, now: str, differs: bool) -> None:
-    earlier = _probe("What is the surname and name of my dentist?", old)
-    assert _superseded(earlier, now, OWN_NAMED) == ({"old"} if differs else set())
+    assert _superseded(golds=[old], answer=now) is differs
 
 
 def test_answer_that_says_any_of_the_right_ones_is_the_same() -> None:
-    earlier = _probe("What is the surname and name of my dentist?", "Lund", "Okafor")
-    assert _superseded(earlier, "Okafor in Bergen", OWN_NAMED) == set()
+    assert not _superseded(golds=["Lund", "Okafor"], answer="Okafor in Bergen")
 
 
 def test_fact_that_the_statement_says_nothing_about_stays() -> None:
-    earlier = _probe("What is the surname and name of my dentist?", "Lund")
-    assert _superseded(earlier, tasks.UNKNOWN, OWN_NAMED) == set()
+    assert not _superseded(answer=tasks.UNKNOWN)
+
+
+def test_question_with_a_word_that_nothing_about_the_new_fact_has_asks_for_another() -> None:
+    asked = ["When does my train to Lund leave?", "When does my train leave for Lund?"]
+    assert not _superseded(
+        old="When does my train to Malmö leave?",
+        golds=["9:15"],
+        answer="10:30",
+        statement="My train to Lund leaves at 10:30.",
+        asked=asked,
+        old_statement="My train to Malmö leaves at 9:15.",
+    )
+
+
+def test_same_sentence_with_another_detail_replaces_it_however_it_was_asked_for() -> None:
+    assert _superseded(
+        old="In what function does Guy Moussi play?",
+        golds=["midfielder"],
+        answer="linebacker",
+        statement="Guy Moussi, the linebacker.",
+        asked=["Guy Moussi, the what?", "What position does Guy Moussi have?"],
+        old_statement="Guy Moussi, the midfielder.",
+        old_cloze="Guy Moussi, the what?",
+    )
+
+
+def _now(statement: str, asked: str, old: str = "Who is my dentist?") -> bool:
+    return _superseded(old=old, statement=statement, asked=[asked], old_statement="My dentist is Lund.")
+
+
+def test_one_shared_word_is_enough_for_something_of_ones_own_that_has_changed() -> None:
+    assert not _now("My dentist is Okafor.", "Who is my dentist?")
+    assert _now("My dentist is Okafor now.", "Who is my dentist?")
+
+
+def test_what_one_is_allergic_to_may_be_several_things() -> None:
+    asked = "What am I allergic to?"
+    old: dict[str, Any] = {
+        "old": asked,
+        "golds": ["peanuts"],
+        "answer": "birch",
+        "old_statement": "I'm allergic to peanuts.",
+    }
+    assert not _superseded(statement="I'm allergic to birch.", asked=[asked, "I'm allergic to what?"], **old)
+    assert not _superseded(statement="I'm now allergic to birch.", asked=[asked], **old)
+
+
+def test_what_is_added_replaces_nothing() -> None:
+    question = "Which instrument do I play?"
+    old: dict[str, Any] = {"old": question, "golds": ["cello"], "answer": "harp", "old_statement": "I play the cello."}
+    assert _superseded(statement="The instrument that I play is the harp.", asked=[question], **old)
+    assert not _superseded(statement="Another instrument that I play is the harp.", asked=[question], **old)
 
 
 def test_question_about_something_else_is_not_even_put() -> None:
-    earlier = _probe("What is the surname and name of my vet?", "Lund")
-    author = ScriptedAuthor(answers={(STATEMENT, earlier.question): "Okafor"})
-    different = _probe("Which street does my aunt live in?", "Elm Street")
-    assert superseded_by(STATEMENT, OWN, [different, earlier], author) == set()
+    author = ScriptedAuthor()
+    different = HeldOut("old", "generalization", "Which street does my aunt live in?", ("Elm Street",))
+    statements = {"old": "My aunt lives in Elm Street."}
+    assert superseded_by(NewFact(STATEMENT, ASKED), [different], statements, author) == set()
     assert author.asked == []
-
-
-def test_one_shared_word_is_not_enough() -> None:
-    assert _superseded(_probe(OLD, "Lund"), "Okafor", OWN) == set()
 
 
 def test_with_no_earlier_facts_nothing_is_asked() -> None:
     author = ScriptedAuthor()
-    assert superseded_by(STATEMENT, OWN, [], author) == set()
+    assert superseded_by(NewFact(STATEMENT, ASKED), [], {}, author) == set()
     assert author.asked == []

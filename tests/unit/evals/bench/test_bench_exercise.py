@@ -35,7 +35,7 @@ def _lesson(new: Study, ledger: Sequence[Study]) -> Lesson:
         renewed=frozenset(),
         attempt=0,
         new=(Fact(statement=new.statement, attempts=0),),
-        kept_ids=tuple(fact.fact_id for fact in ledger),
+        kept={fact.fact_id: fact.statement for fact in ledger},
         given_probes=(),
         rehearsal=tuple(note for f in ledger for note in notes_of(f, STRATEGIES[1], probes=choose_probes(f))),
         elsewhere=(),
