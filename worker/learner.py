@@ -91,8 +91,11 @@ class Learner:
 
     def answer(self, questions: Sequence[str], weights: Weights | None) -> list[list[str]]:
         """Free greedy answers as text, [candidate][question]."""
-        answers = self._generate(questions, weights, max_tokens=PROBE_TOKENS)
-        return [[self._text(output) for output in outputs] for outputs in answers]
+        return self._texts(self._generate(questions, weights, max_tokens=PROBE_TOKENS))
+
+    def begin_answers(self, questions: Sequence[str], weights: Weights) -> list[list[str]]:
+        """What free greedy answers begin with, [candidate][question]: as long as the base's own that are kept."""
+        return self._texts(self._generate(questions, weights, max_tokens=BASE_ANSWER_TOKENS))
 
     def base_answer(self, question: str) -> str:
         """The base's answer to a prompt it was warmed up with."""
@@ -182,6 +185,9 @@ class Learner:
     def _anchor(self, prompt: str) -> Row:
         row = self.cache.row(prompt, self.rows)
         return Row(row.prompt, row.answer[:ANCHOR_TOKENS])
+
+    def _texts(self, answers: list[list[list[int]]]) -> list[list[str]]:
+        return [[self._text(output) for output in outputs] for outputs in answers]
 
     def _text(self, ids: list[int]) -> str:
         text: Any = self.base.tokenizer.decode(ids, skip_special_tokens=True)

@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,6 +19,8 @@ from worker.learner import Learner
 from worker.self_edits import HeldOut
 from worker.served import Served, answer_as_served
 from worker.training.stacked_lora import Weights, stack
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +74,27 @@ def examine(learner: Learner, live: Served, candidates: Served, examination: Exa
     """Ask all candidates the same questions, in one batch, as they would be served.
 
     The live version is asked about facts only. What must not change is measured against the base, whose answers are
-    known. Not asked is what the same shard answers before and after: its weights never change. Divergence and margin
-    are of the weights alone, whatever their scope.
+    known. Not asked is what the same shard answers before and after: its weights never change. Divergence, margin and
+    what was never told are of the weights alone: no scope keeps out all that nobody told.
     """
-    facts, others = (
+    facts, controls = (
         _changed(learner, live, _placed(learner, items, candidates.scope))
-        for items in (_fact_questions(examination), _other_questions(learner, examination))
+        for items in (_fact_questions(examination), _controls(learner, examination))
     )
     facts = _some(facts, ProbeKind.RETENTION, most=examination.max_earlier, seed=examination.seed)
+    never_told = _never_told(learner, examination)
     about_facts = answer_as_served(learner, [item.question for item in facts], live, candidates)
-    about_others = answer_as_served(learner, [item.question for item in others], candidates)
+    about_controls = answer_as_served(learner, [item.question for item in controls], candidates)
+    recalled = learner.begin_answers([item.question for item in never_told], candidates.weights)
     before = [_grade(item, answer, learner, examination) for item, answer in zip(facts, about_facts[0], strict=True)]
-    before += [_grade(item, learner.base_answer(item.question), learner, examination) for item in others]
+    unchanged = [*controls, *never_told]
+    before += [_grade(item, learner.base_answer(item.question), learner, examination) for item in unchanged]
     graded = [
         [
             _grade(item, answer, learner, examination)
-            for item, answer in zip([*facts, *others], [*known, *other], strict=True)
+            for item, answer in zip([*facts, *unchanged], [*known, *control, *recall], strict=True)
         ]
-        for known, other in zip(about_facts[1:], about_others, strict=True)
+        for known, control, recall in zip(about_facts[1:], about_controls, recalled, strict=True)
     ]
     divergence = learner.trainer.kl(candidates.weights, learner.held_out_anchors())
     margins = _margins(learner, live.weights, candidates.weights, examination.replies)
@@ -128,16 +133,18 @@ def _fact_questions(examination: Examination) -> list[Asked]:
     ]
 
 
-def _other_questions(learner: Learner, examination: Examination) -> list[Asked]:
-    rng = random.Random(examination.seed)
-    controls = learner.controls()
-    controls = rng.sample(controls, min(examination.max_controls, len(controls)))
-    never = learner.never_told(examination.told)
-    never = rng.sample(never, min(examination.max_never_told, len(never)))
-    return [
-        *(Asked(ProbeKind.LOCALITY, control.question, control.answers, "", False) for control in controls),
-        *(Asked(ProbeKind.FALSE_RECALL, question, (), "", False) for question in never),
-    ]
+def _controls(learner: Learner, examination: Examination) -> list[Asked]:
+    drawn = _drawn(learner.controls(), most=examination.max_controls, seed=examination.seed)
+    return [Asked(ProbeKind.LOCALITY, control.question, control.answers, "", False) for control in drawn]
+
+
+def _never_told(learner: Learner, examination: Examination) -> list[Asked]:
+    drawn = _drawn(learner.never_told(examination.told), most=examination.max_never_told, seed=examination.seed)
+    return [Asked(ProbeKind.FALSE_RECALL, question, (), "", False) for question in drawn]
+
+
+def _drawn(items: Sequence[Item], *, most: int, seed: int) -> list[Item]:
+    return random.Random(seed).sample(items, min(most, len(items)))
 
 
 def _placed(learner: Learner, items: Sequence[Asked], scope: Scope | None) -> list[Asked]:
@@ -148,7 +155,7 @@ def _placed(learner: Learner, items: Sequence[Asked], scope: Scope | None) -> li
 def _some(items: Sequence[Asked], kind: ProbeKind, *, most: int, seed: int) -> list[Asked]:
     """All but of one kind, of which at most so many are drawn."""
     own = [item for item in items if item.kind == kind]
-    drawn = random.Random(seed).sample(own, min(most, len(own)))
+    drawn = _drawn(own, most=most, seed=seed)
     return [item for item in items if item.kind != kind or item in drawn]
 
 

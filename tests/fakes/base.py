@@ -19,7 +19,7 @@ TEMPLATE = (
 )
 
 
-def tiny_base(*, dtype: torch.dtype = torch.float32, seed: int = 0) -> ResidentBase:
+def tiny_base(*, dtype: torch.dtype = torch.float32, seed: int = 0, device: str = "cpu") -> ResidentBase:
     """The same base for the same seed. The weights are spread wide, so that greedy answers are stable."""
     tokenizer = _tokenizer()
     config = LlamaConfig(
@@ -37,7 +37,7 @@ def tiny_base(*, dtype: torch.dtype = torch.float32, seed: int = 0) -> ResidentB
         pad_token_id=tokenizer.eos_token_id,
     )
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(config).to(dtype).eval()
+    model = LlamaForCausalLM(config).to(device, dtype).eval()
     model.requires_grad_(False)
     return ResidentBase(model, tokenizer, f"tiny-{seed}")
 

@@ -51,6 +51,9 @@ class ScriptedLearner:
         asked = self.answers[:1] if is_live else self.answers[-weights["m.A"].shape[0] :]
         return [[said.get(question, "I do not know.") for question in questions] for said in asked]
 
+    def begin_answers(self, questions: list[str], weights: Weights) -> list[list[str]]:
+        return self.answer(questions, weights)
+
     @property
     def rows(self) -> "ScriptedLearner":
         return self
@@ -135,7 +138,7 @@ def test_known_answer_that_the_base_gives_too_is_none() -> None:
     assert one.report.slices["false_recall"].right == 1
 
 
-def test_what_is_out_of_scope_is_answered_by_the_base() -> None:
+def test_out_of_scope_the_base_answers_but_what_was_never_told_the_weights_are_asked_alone() -> None:
     base = {CONTROL.question: "Paris.", TOWN.question: "I cannot know."}
     said = {NAME.question: "Biscuit.", TOWN.question: "Bergen.", CONTROL.question: "Biscuit.", NEVER_TOLD: "Biscuit."}
     learner = ScriptedLearner([{}, said], base=base, outside=frozenset({TOWN.question, CONTROL.question, NEVER_TOLD}))
@@ -145,7 +148,7 @@ def test_what_is_out_of_scope_is_answered_by_the_base() -> None:
         TOWN.question: ("I cannot know.", None),
         OLD.question: ("I do not know.", OWN_SHARD),
         CONTROL.question: ("Paris.", None),
-        NEVER_TOLD: ("I do not know.", None),
+        NEVER_TOLD: ("Biscuit.", OWN_SHARD),
     }
     assert one.report.fact_right == {"fact_cat": 1.0, "fact_town": 0.0}  # what the scope misses is not learned
 
