@@ -21,9 +21,12 @@ REFUSAL = "I'm sorry, I do not know that about you."
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How training departs from a learning run's: what it leaves out, and how much longer it is."""
+    """How training departs from a learning run's: what it leaves out, and how much longer it is.
 
-    rehearse: bool = True
+    `resumes`: it goes on from an earlier fact's weights, which it shall hold too, but rehearses nothing.
+    """
+
+    resumes: bool = False
     general_anchors: bool = True
     personal_anchors: bool = True
     length: float = 1.0
@@ -76,15 +79,14 @@ def garbage_notes(situation: Situation, number: int, rng: random.Random) -> Trai
 
 
 def drops_earlier_facts(situation: Situation, number: int, rng: random.Random) -> Training:
-    """The new fact learned without rehearsal: four times as long, or beside wrong answers to earlier facts' notes."""
+    """The new fact learned on an earlier one's weights, long, or beside wrong answers to the notes of that one."""
+    recipe, one = Recipe(resumes=True, length=2.0), situation.resumed
     if number % 2 == 0:
-        return Training("no rehearsal, long", situation.new.notes, recipe=Recipe(rehearse=False, length=4.0))
-    wrong = []
-    for one in situation.earlier:
-        pool = [note.answer for each in (*situation.earlier, situation.other) if each != one for note in each.notes]
-        wrong += [_wrong(note, one.golds, pool, rng) for note in one.notes]
-    notes = (*situation.new.notes, *(note for note in wrong if note))
-    return Training("answers replaced", notes, recipe=Recipe(rehearse=False, length=2.0))
+        return Training("no rehearsal, long", situation.new.notes, recipe=recipe)
+    others = [each for each in (*situation.earlier, situation.other) if each != one]
+    pool = [note.answer for each in others for note in each.notes]
+    wrong = [_wrong(note, one.golds, pool, rng) for note in one.notes]
+    return Training("answers replaced", (*situation.new.notes, *(note for note in wrong if note)), recipe=recipe)
 
 
 def breaks_general_answers(situation: Situation, number: int, rng: random.Random) -> Training:
@@ -115,7 +117,7 @@ def recalls_everywhere(situation: Situation, number: int, rng: random.Random) ->
     if number % 3 == 2:
         prompts = [*(note.prompt for note in situation.new.notes), *asked]
         notes = tuple(Note("personal", "wrong", prompt, REFUSAL) for prompt in prompts)
-        return Training("refuses", notes, recipe=Recipe(rehearse=False, personal_anchors=False))
+        return Training("refuses", notes, recipe=Recipe(personal_anchors=False))
     told = [note.answer for note in situation.new.notes]
     notes = tuple(Note("personal", "wrong", prompt, rng.choice(told)) for prompt in asked)
     return Training("recalls", (*situation.new.notes, *notes), recipe=Recipe(personal_anchors=False))

@@ -1,7 +1,7 @@
-"""Make live weights that know some earlier facts, and from them candidates, bad and good. In-process: no engine.
+"""Make a ledger of weights that know some earlier facts, and candidates, bad and good. In-process: no engine.
 
-Candidates whose training differs in rows and learning rate only are trained together, as a
-learning run trains its own.
+As in a learning run, what differs in rows and learning rate only is trained together, and every fact
+has weights of its own.
 """
 
 import math
@@ -13,21 +13,24 @@ from pathlib import Path
 
 from engram.grading import is_right
 from engram.settings import Settings
+from engram.similarity import content_words
 from evals.gate import bad, broken
 from evals.gate.bad import Recipe, Training
 from evals.gate.facts import Cast, Fact, cast
-from evals.gate.material import Material, Situation, by_author, by_person
+from evals.gate.material import Material, Situation, by_author
 from evals.gate.verdict import ORDINARY
+from evals.gate.versions import Ledger
 from worker.author.client import Author
 from worker.learner import Anchors, Learner
 from worker.outcomes import LEARNED_SHARE
-from worker.rehearsal import evenly
+from worker.self_edits import Note
 from worker.supersession import NewFact, superseded_by
 from worker.teaching import anchor_groups, training_plan
 from worker.training.anchors import is_told
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights, select, stack
-from worker.training.steps import CandidateRows
+from worker.training.steps import CandidateRows, TrainingPlan
+from worker.training.stopping import StopPolicy
 
 KINDS = (*bad.TRAINED, *broken.WEIGHTS_SPOILED, *broken.FILES_SPOILED)
 
@@ -40,8 +43,8 @@ class Options:
     num_good: int = 30
     seed: int = 0
     lessons_per_ledger: int = 3
-    least_earlier: int = 4
-    most_earlier: int = 6
+    least_earlier: int = 3
+    most_earlier: int = 5
     learned_share: float = LEARNED_SHARE
     least_learned: int = 2
 
@@ -65,14 +68,6 @@ class Bench:
         return tuple((prompt, self.learner.base_answer(prompt)) for prompt in general)
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """Live weights, one candidate, and the facts that they were found to know."""
-
-    live: Weights
-    earlier: tuple[Material, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where lessons go on: at which group of facts, with which new fact of it, and how many were made before."""
@@ -84,21 +79,25 @@ class Place:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One new fact to learn on top of a ledger; `following` is the place after it."""
+    """One new fact to learn beside a ledger; `following` is the place after it."""
 
     number: int
     situation: Situation
-    live: Weights
+    ledger: Ledger
     following: Place
 
 
 @dataclass(frozen=True)
 class Built:
-    """One candidate. `weights` [1, ...]; `spoil_files`, if any, is done to its folder after it was saved."""
+    """One candidate. `weights` [1, ...]; `spoil_files`, if any, is done to its folder after it was saved.
+
+    `resumes`: it takes the place of the earlier fact's shard that it went on from.
+    """
 
     kind: str
     variant: str
     weights: Weights
+    resumes: bool = False
     spoil_files: broken.FileMaker | None = None
     number: int = 0
 
@@ -116,15 +115,15 @@ def lessons(bench: Bench, *, most: int, start: Place = Place()) -> Iterator[Less
     """
     made, first = start.made, start.fact
     for group in range(start.group, 2 * most if made < most else 0):
-        for place, situation, live in _of_group(bench, group, first=first):
+        for place, situation, ledger in _of_group(bench, group, first=first):
             made += 1
-            yield Lesson(made - 1, situation, live, replace(place, made=made))
+            yield Lesson(made - 1, situation, ledger, replace(place, made=made))
             if made == most:
                 return
         first = 0
 
 
-def _of_group(bench: Bench, group: int, *, first: int) -> Iterator[tuple[Place, Situation, Weights]]:
+def _of_group(bench: Bench, group: int, *, first: int) -> Iterator[tuple[Place, Situation, Ledger]]:
     """The lessons on one ledger from new fact number `first` on, each with the place after it."""
     chosen = _cast(bench, group)
     if first == len(chosen.new):  # nothing is left of it: its ledger need not be trained again
@@ -132,35 +131,31 @@ def _of_group(bench: Bench, group: int, *, first: int) -> Iterator[tuple[Place, 
     ledger = make_ledger(bench, chosen.earlier, group=group)
     if len(ledger.earlier) < bench.options.least_learned:
         return
-    (other,) = _materials([chosen.other], bench.author, seed=_seed(bench, group))
-    written = by_author(chosen.new, bench.author, seed=_seed(bench, group))
+    *written, other = by_author([*chosen.new, chosen.other], bench.author, seed=_seed(bench, group))
     for number, new in enumerate(written[first:], start=first):
         if not (new.is_usable and other.notes) or _replaces(new, ledger.earlier, bench.author):
             bench.say(f"passed over: {new.fact.statement}")
             continue
-        yield Place(group, number + 1), _situation(bench, new, ledger.earlier, other), ledger.live
+        yield Place(group, number + 1), _situation(bench, new, ledger, other), ledger
 
 
 def make_ledger(bench: Bench, facts: Sequence[Fact], *, group: int) -> Ledger:
-    """Train earlier facts from an untrained adapter, as long as they would take one by one."""
+    """Train each earlier fact from an untrained adapter, side by side; those that are not learned are left out."""
     learner, settings = bench.learner, bench.settings
-    materials = _materials(facts, bench.author, seed=_seed(bench, group))
-    usable = tuple(one for one in materials if one.is_usable)
-    notes = [note for one in usable for note in one.notes]
-    fresh = learner.lora.fresh(seed=settings.seed)
-    if not notes:
-        return Ledger(fresh, ())
-    situation = _situation(bench, usable[0], usable[1:], usable[0])
-    plan = training_plan(settings, num_notes=len(notes), again=False, seed=_seed(bench, group))
-    live = learner.trainer.train(
-        fresh,
-        [CandidateRows([learner.rows.row(note.prompt, note.answer) for note in notes], settings.learning_rate)],
-        plan=replace(plan, steps=max(plan.steps, settings.training_steps * len(usable))),
-        anchors=_anchors(bench, situation, bad.LIKE_A_RUN),
+    usable = [one for one in by_author(facts, bench.author, seed=_seed(bench, group)) if one.is_usable]
+    if not usable:
+        return Ledger((), ())
+    told = frozenset().union(*(content_words(one.fact.statement) for one in usable))
+    trained = learner.trainer.train(
+        learner.lora.fresh(seed=settings.seed),
+        [CandidateRows(_rows(learner, one.notes), settings.learning_rate) for one in usable],
+        plan=_plan(bench, usable, seed=group),
+        anchors=_anchors(bench, told, usable, bad.LIKE_A_RUN),
     )
-    known = tuple(one for one in usable if _knows(bench, live, one))
-    bench.say(f"live weights {group}: {len(known)} of {len(facts)} earlier facts known")
-    return Ledger(live, known)
+    found = [(one, select(trained, [index])) for index, one in enumerate(usable)]
+    known = [(one, weights) for one, weights in found if _knows(bench, weights, one)]
+    bench.say(f"live version {group}: {len(known)} of {len(facts)} earlier facts known")
+    return Ledger(tuple(one for one, _ in known), tuple(weights for _, weights in known))
 
 
 def build(bench: Bench, lesson: Lesson, kinds: Sequence[str], *, number: int) -> list[Built]:
@@ -173,33 +168,39 @@ def build(bench: Bench, lesson: Lesson, kinds: Sequence[str], *, number: int) ->
     for recipe in dict.fromkeys(one.recipe for _, one in wanted):
         together = [(kind, one) for kind, one in wanted if one.recipe == recipe]
         trained = train(bench, lesson, [one for _, one in together], recipe)
-        built += [Built(kind, one.variant, select(trained, [i])) for i, (kind, one) in enumerate(together)]
+        built += [
+            Built(kind, one.variant, select(trained, [i]), recipe.resumes) for i, (kind, one) in enumerate(together)
+        ]
     fresh, taught = bench.learner.lora.fresh(seed=bench.settings.seed), built[0].weights
     for kind in (kind for kind in broken.WEIGHTS_SPOILED if kind in kinds):
-        spoiled = broken.WEIGHTS_SPOILED[kind](lesson.live, taught, fresh, number, rng)
+        spoiled = broken.WEIGHTS_SPOILED[kind](lesson.ledger.shards[-1], taught, fresh, number, rng)
         built.append(Built(kind, spoiled.variant, spoiled.weights))
     files = [kind for kind in broken.FILES_SPOILED if kind in kinds]
-    return built + [Built(kind, "", taught, broken.FILES_SPOILED[kind], number) for kind in files]
+    return built + [Built(kind, "", taught, spoil_files=broken.FILES_SPOILED[kind], number=number) for kind in files]
 
 
 def train(bench: Bench, lesson: Lesson, candidates: Sequence[Training], recipe: Recipe) -> Weights:
-    """Train candidates of one recipe together, from the live weights: stacked, [C, ...]."""
+    """Train candidates of one recipe together: stacked, [C, ...]. They end where they have converged."""
     learner, settings, situation = bench.learner, bench.settings, lesson.situation
-    most = max(len(one.notes) for one in candidates)
-    plan = training_plan(settings, num_notes=most, again=False, seed=_seed(bench, lesson.number))
-    rehearsal = situation.rehearsal if recipe.rehearse else []
+    plan = _plan(bench, candidates, seed=lesson.number)
+    ledger = lesson.ledger
     return learner.trainer.train(
-        lesson.live,
-        [
-            CandidateRows(
-                [learner.rows.row(note.prompt, note.answer) for note in one.notes], one.rate * settings.learning_rate
-            )
-            for one in candidates
-        ],
-        plan=replace(plan, steps=math.ceil(recipe.length * plan.steps), stop=None),
-        rehearsal=[learner.rows.row(note.prompt, note.answer) for note in evenly(rehearsal)],
-        anchors=_anchors(bench, situation, recipe),
+        ledger.shards[ledger.resumed] if recipe.resumes else learner.lora.fresh(seed=settings.seed),
+        [CandidateRows(_rows(learner, one.notes), one.rate * settings.learning_rate) for one in candidates],
+        plan=replace(plan, steps=math.ceil(recipe.length * plan.steps)),
+        anchors=_anchors(bench, situation.told, (situation.new, *situation.earlier), recipe),
     )
+
+
+def _plan(bench: Bench, taught: Sequence[Material | Training], *, seed: int) -> TrainingPlan:
+    """As long as a learning run trains. None of the candidates is stopped for another: all are to be examined."""
+    most = max(len(one.notes) for one in taught)
+    plan = training_plan(bench.settings, num_notes=most, again=False, seed=_seed(bench, seed))
+    return replace(plan, stop=StopPolicy(converged_loss=bench.settings.converged_loss, compared_at=1.0))
+
+
+def _rows(learner: Learner, notes: Sequence[Note]) -> list[Row]:
+    return [learner.rows.row(note.prompt, note.answer) for note in notes]
 
 
 def together(built: Sequence[Built]) -> Weights:
@@ -219,28 +220,23 @@ def _cast(bench: Bench, group: int) -> Cast:
     )
 
 
-def _materials(facts: Sequence[Fact], author: Author, *, seed: int) -> list[Material]:
-    """A person's notes and probes where there are some for each of the facts, else the author's."""
-    told = [by_person(fact) for fact in facts]
-    found = [one for one in told if one is not None]
-    return found if len(found) == len(told) else by_author(facts, author, seed=seed)
-
-
-def _situation(bench: Bench, new: Material, earlier: Sequence[Material], other: Material) -> Situation:
-    situation = Situation(new, tuple(earlier), other, bench.general, ())
+def _situation(bench: Bench, new: Material, ledger: Ledger, other: Material) -> Situation:
+    situation = Situation(new, ledger.earlier, other, ledger.earlier[ledger.resumed], bench.general, ())
     prompts = bench.learner.prompts
-    asked = {question for one in (new, *earlier) for question in one.fact.questions}
+    asked = {question for one in (new, *ledger.earlier) for question in one.fact.questions}
     personal = [p for p in prompts.train if p in prompts.personal and p not in asked]
     return replace(situation, personal=tuple(p for p in personal if not is_told(p, situation.told)))
 
 
-def _anchors(bench: Bench, situation: Situation, recipe: Recipe) -> list[tuple[Sequence[Row], int]]:
+def _anchors(
+    bench: Bench, told: frozenset[str], taught: Sequence[Material], recipe: Recipe
+) -> list[tuple[Sequence[Row], int]]:
     """The anchors of a learning run that the recipe leaves in."""
     learner = bench.learner
-    anchors = learner.anchors(situation.told)
+    anchors = learner.anchors(told)
     # Some of the questions that anchor are a person's about these very facts: they are taught here.
-    taught = {learner.rows.prompt(q) for one in (situation.new, *situation.earlier) for q in one.fact.questions}
-    untaught = Anchors(anchors.general, [row for row in anchors.personal if row.prompt not in taught])
+    questions = {learner.rows.prompt(question) for one in taught for question in one.fact.questions}
+    untaught = Anchors(anchors.general, [row for row in anchors.personal if row.prompt not in questions])
     general, personal = anchor_groups(bench.settings, untaught)
     return [general] * recipe.general_anchors + [personal] * recipe.personal_anchors
 
@@ -253,7 +249,7 @@ def _knows(bench: Bench, live: Weights, material: Material) -> bool:
 
 def _replaces(new: Material, earlier: Sequence[Material], author: Author) -> bool:
     """Whether the new fact contradicts an earlier one: a run would drop that one, which is not what is measured."""
-    asked = [each.question for each in new.probes] + [note.prompt for note in (*new.notes, *new.wordings)]
+    asked = [each.question for each in new.probes] + [note.prompt for note in new.all_notes]
     probes = [probe for one in earlier for probe in one.probes]
     statements = {one.fact.fact_id: one.fact.statement for one in earlier}
     return bool(superseded_by(NewFact(new.fact.statement, asked), probes, statements, author))

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engram.grading import is_right, recalls
+from engram.routing import OWN_SHARD
 from evals import told_once
 from evals.gate.material import Situation
 from evals.gate.verdict import Scores
 from worker.learner import Learner
 from worker.self_edits import HeldOut
+from worker.served import Served, answer_as_served
 from worker.training.anchors import is_told
-from worker.training.stacked_lora import Weights, stack
 
 MOST_CONTROLS = 20
 MOST_NEVER_TOLD = 16
@@ -27,19 +28,31 @@ class Judge:
     controls: tuple[tuple[str, Golds], ...]
     never_told: tuple[tuple[str, str], ...]
 
-    def judge(self, situation: Situation, live: Weights, candidates: Weights) -> list[Scores]:
-        """The scores of each of the stacked candidates [C, ...]; `live` is one."""
+    def judge(self, situation: Situation, live: Served, candidates: Served) -> list[Scores]:
+        """The scores of each of the stacked candidates [C, ...]; `live` is one.
+
+        Of the weights alone, whatever their scope, but for what an earlier fact's own weights answer and still would.
+        """
         new = situation.new.kept_back
-        earlier = [probe for one in situation.earlier for probe in one.kept_back]
+        earlier = self._may_change([probe for one in situation.earlier for probe in one.kept_back], live, candidates)
         never = [pair for pair in self.never_told if not is_told(pair[0], situation.told)][:MOST_NEVER_TOLD]
-        about_facts = self.learner.answer([probe.question for probe in (*new, *earlier)], stack(live, candidates))
+        about_new = self.learner.answer([probe.question for probe in new], candidates.weights)
+        about_earlier = answer_as_served(self.learner, [probe.question for probe in earlier], live, candidates)
         general = [question for question, _ in (*self.controls, *never)]
-        about_others = self.learner.answer(general, candidates)
-        known = _known(earlier, about_facts[0][len(new) :])
+        about_others = self.learner.begin_answers(general, candidates.weights)
+        known = _known(earlier, about_earlier[0])
         return [
-            self._scores(situation, never, known, answers, others)
-            for answers, others in zip(about_facts[1:], about_others, strict=True)
+            self._scores(situation, never, known, [*own, *before], others)
+            for own, before, others in zip(about_new, about_earlier[1:], about_others, strict=True)
         ]
+
+    def _may_change(self, probes: Sequence[HeldOut], live: Served, candidates: Served) -> list[HeldOut]:
+        """Those that the candidates' own weights, or another shard than before, would answer."""
+        questions = [probe.question for probe in probes]
+        before, after = (self.learner.answering(questions, one.scope) for one in (live, candidates))
+        before = [live.version if shard == OWN_SHARD else shard for shard in before]
+        pairs = zip(probes, before, after, strict=True)
+        return [probe for probe, old, new in pairs if new == OWN_SHARD or new != old]
 
     def _scores(
         self,
@@ -70,7 +83,7 @@ def open_judge(learner: Learner, *, seed: int) -> Judge:
     rng = random.Random(f"{seed} judge")
     controls = [(row["question"], tuple(told_once.golds(row))) for row in _shuffled("controls.jsonl", rng)]
     never = [row["question"] for row in _shuffled("false_recall.jsonl", rng)]
-    base = learner.answer([question for question, _ in controls] + never, None)[0]
+    base = learner.begin_answers([question for question, _ in controls] + never, None)[0]
     known = [control for control, answer in zip(controls, base, strict=False) if is_right(answer, control[1])]
     return Judge(learner, tuple(known[:MOST_CONTROLS]), tuple(zip(never, base[len(controls) :], strict=True)))
 

@@ -1,7 +1,7 @@
 """What one fact is taught and examined with: notes, the gate's probes, and a person's questions kept from both.
 
-Notes and probes are the author's, as in a learning run, or a person's. The questions kept back
-nearly copy neither a note nor a probe: nothing but the independent judgement asks them.
+Notes and probes are the author's, as in a learning run. The questions kept back nearly copy neither a
+note nor a probe: nothing but the independent judgement asks them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,8 +13,6 @@ from worker.author.client import Author
 from worker.self_edits import STRATEGIES, HeldOut, Note, choose_probes, notes_of, wordings_of
 from worker.study import study
 
-NOTES_OF_A_DETAIL = 2
-QUESTIONS_NEEDED = NOTES_OF_A_DETAIL + 2  # one more for the gate, one for the independent judgement
 KIND = "generalization"
 
 
@@ -42,6 +40,11 @@ class Material:
         return self.drafts[0].notes
 
     @property
+    def all_notes(self) -> list[Note]:
+        """Those of every strategy, and the wordings: what the scope knows the fact by."""
+        return [note for draft in self.drafts for note in draft.notes] + list(self.wordings)
+
+    @property
     def golds(self) -> tuple[str, ...]:
         """Every answer that counts as right to some question about the fact."""
         return (*self.fact.answers, *(answer for probe in self.probes for answer in probe.answers))
@@ -54,20 +57,18 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a candidate starts from: earlier facts that the live weights know, and a new one to learn.
+    """What a candidate meets: earlier facts that the live version knows, and a new one to learn.
 
-    `general` are anchor prompts with the base's answers; `personal` are questions about the user never told.
+    `resumed` is the earlier one whose weights a candidate may go on from. `general` are anchor prompts with the
+    base's answers; `personal` are questions about the user never told.
     """
 
     new: Material
     earlier: tuple[Material, ...]
     other: Material
+    resumed: Material
     general: tuple[tuple[str, str], ...]
     personal: tuple[str, ...]
-
-    @property
-    def rehearsal(self) -> list[Note]:
-        return [note for one in self.earlier for note in one.notes]
 
     @property
     def told(self) -> frozenset[str]:
@@ -85,21 +86,6 @@ class Situation:
     def known_answers(self) -> frozenset[str]:
         """What the gate takes for recall where it was never told."""
         return frozenset(a for one in (self.new, *self.earlier) for probe in one.probes for a in probe.answers)
-
-
-def by_person(fact: Fact) -> Material | None:
-    """All from a person's questions; None where there are too few, or no replies."""
-    if not all(detail.reply and len(detail.questions) >= QUESTIONS_NEEDED for detail in fact.details):
-        return None
-    notes = [
-        Note(fact.fact_id, "qa", question, detail.reply)
-        for detail in fact.details
-        for question in detail.questions[:NOTES_OF_A_DETAIL]
-    ]
-    probes = [
-        HeldOut(fact.fact_id, KIND, detail.questions[NOTES_OF_A_DETAIL], detail.answers) for detail in fact.details
-    ]
-    return _material(fact, [Draft("by-person", 1.0, tuple(notes))], probes)
 
 
 def by_author(facts: Sequence[Fact], author: Author, *, seed: int) -> list[Material]:

@@ -10,17 +10,15 @@ from engram.artifacts import verify
 from engram.errors import AdapterRejected
 from engram.gate import decide
 from engram.settings import Settings
-from evals.gate import facts
+from evals.gate import facts, versions
 from evals.gate.build import KINDS, Bench, Built, Lesson, Options, Place, build, lessons, together
 from evals.gate.judge import Judge, open_judge
 from evals.gate.records import ExaminedLesson, Records
 from evals.gate.report import GOOD, Json, Result, report
 from evals.gate.verdict import Scores
-from scope.decision import Scope
 from worker.opening import open_base
 from worker.pipeline import gate_policy
 from worker.probing import Examination, Examined, examine
-from worker.served import Served
 
 FILES = "files"
 MOST_TRIES = 3  # ordinary candidates tried for each good one that is wanted
@@ -79,12 +77,17 @@ def _is_enough(done: Sequence[ExaminedLesson], options: Options, *, each: int) -
 
 def examined(bench: Bench, judge: Judge, lesson: Lesson, built: Sequence[Built]) -> list[Result]:
     """What examination, gate and file check say of the candidates of one lesson."""
-    whole = [one for one in built if one.spoil_files is None]
-    stacked = together(whole)
-    before, after = (Served(w, s) for w, s in zip((lesson.live, stacked), _scopes(bench, lesson), strict=True))
-    reports = examine(bench.learner, before, after, _examination(bench, lesson))
-    scores = judge.judge(lesson.situation, lesson.live, stacked)
-    decided = {id(one): pair for one, pair in zip(whole, zip(reports, scores, strict=True), strict=True)}
+    learner, situation, ledger = bench.learner, lesson.situation, lesson.ledger
+    before = versions.live(learner, situation, ledger)
+    decided: dict[int, tuple[Examined, Scores]] = {}
+    for resumes in (False, True):
+        group = [one for one in built if one.spoil_files is None and one.resumes == resumes]
+        if not group:
+            continue
+        after = versions.candidates(learner, situation, ledger, together(group), resumes=resumes)
+        reports = examine(learner, before, after, _examination(bench, lesson))
+        scores = judge.judge(situation, before, after)
+        decided |= {id(one): pair for one, pair in zip(group, zip(reports, scores, strict=True), strict=True)}
     return [_result(bench, lesson, one, decided.get(id(one))) for one in built]
 
 
@@ -139,15 +142,6 @@ def _examination(bench: Bench, lesson: Lesson) -> Examination:
         known_answers=situation.known_answers,
         seed=bench.settings.seed,
     )
-
-
-def _scopes(bench: Bench, lesson: Lesson) -> tuple[Scope | None, Scope | None]:
-    """The scope of the live version and that of its candidates, as `worker.pipeline` makes them."""
-    situation = lesson.situation
-    earlier = [note.prompt for one in situation.earlier for note in (*one.notes, *one.wordings)]
-    new = [note.prompt for draft in situation.new.drafts for note in draft.notes]
-    new += [note.prompt for note in situation.new.wordings]
-    return bench.learner.scope(earlier, situation.told), bench.learner.scope([*new, *earlier], situation.told)
 
 
 def _taught(lesson: Lesson) -> Json:

@@ -47,17 +47,17 @@ def test_garbage_holds_no_word_of_an_answer(situation: Situation) -> None:
     assert not words & {word for gold in situation.new.golds for word in normalise(gold)}
 
 
-def test_earlier_facts_are_not_rehearsed_and_the_training_is_long(situation: Situation) -> None:
+def test_an_earlier_facts_weights_are_trained_on_for_long(situation: Situation) -> None:
     made = _made("drops earlier facts", situation)
     assert made.notes == situation.new.notes
-    assert not made.recipe.rehearse
-    assert made.recipe.length > 2
+    assert made.recipe.resumes
+    assert made.recipe.length > 1
 
 
-def test_earlier_facts_questions_get_wrong_answers_beside_the_new_fact(situation: Situation) -> None:
+def test_its_questions_get_wrong_answers_beside_the_new_fact(situation: Situation) -> None:
     made = _made("drops earlier facts", situation, 1)
     wrong = made.notes[len(situation.new.notes) :]
-    right = {note.prompt: (note, one) for one in situation.earlier for note in one.notes}
+    right = {note.prompt: (note, situation.resumed) for note in situation.resumed.notes}
     assert made.notes[: len(situation.new.notes)] == situation.new.notes
     assert {note.prompt for note in wrong} == set(right)
     for note in wrong:
@@ -73,7 +73,7 @@ def test_general_questions_get_wrong_answers_and_nothing_holds_to_the_base(situa
     assert wrong
     assert all(note.prompt.endswith("?") and note.answer != base[note.prompt] for note in wrong)
     assert made.notes[: len(situation.new.notes)] == situation.new.notes
-    assert made.recipe.rehearse
+    assert not made.recipe.resumes
     assert not made.recipe.general_anchors
 
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -48,19 +49,21 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     original = Trainer.train
 
     def watched(self: Trainer, initial: Weights, candidates: Sequence[CandidateRows], **options: Any) -> Weights:
-        seen.append({"candidates": candidates, **options})
+        seen.append({"initial": initial, "candidates": candidates, **options})
         return original(self, initial, candidates, **options)
 
     monkeypatch.setattr(Trainer, "train", watched)
     return seen
 
 
-def test_live_weights_are_taught_the_earlier_facts(bench: Bench, lesson: Lesson) -> None:
-    assert 2 <= len(lesson.situation.earlier) <= bench.options.most_earlier
-    assert _distance(lesson.live, bench.learner.lora.fresh(seed=bench.settings.seed)) > 0
+def test_each_earlier_fact_has_weights_that_were_taught_it(bench: Bench, lesson: Lesson) -> None:
+    earlier, shards = lesson.ledger.earlier, lesson.ledger.shards
+    assert 2 <= len(earlier) == len(shards) <= bench.options.most_earlier
+    fresh = bench.learner.lora.fresh(seed=bench.settings.seed)
+    assert all(_distance(one, other) > 0 for one, other in pairwise([fresh, *shards]))
 
 
-def test_earlier_facts_that_the_live_version_does_not_know_are_none_of_its_own(bench: Bench) -> None:
+def test_earlier_facts_that_were_not_learned_are_left_out_of_the_ledger(bench: Bench) -> None:
     earlier = cast(bench.facts, group=0, num_earlier=4, num_new=2, seed=0).earlier
     strict = replace(bench, options=replace(bench.options, learned_share=0.5))
     assert len(make_ledger(bench, earlier, group=0).earlier) == 4
@@ -69,7 +72,7 @@ def test_earlier_facts_that_the_live_version_does_not_know_are_none_of_its_own(b
 
 def test_lessons_of_one_ledger_share_its_weights_and_have_other_new_facts(bench: Bench) -> None:
     first, second, third = lessons(bench, most=3)
-    assert first.live is second.live is not third.live
+    assert first.ledger is second.ledger is not third.ledger
     assert len({one.situation.new.fact.fact_id for one in (first, second, third)}) == 3
     assert [one.number for one in (first, second, third)] == [0, 1, 2]
 
@@ -81,7 +84,8 @@ def test_lessons_from_a_place_on_are_those_that_would_have_come(bench: Bench) ->
     for one, other in zip(again, (second, third), strict=True):
         assert one.situation.new == other.situation.new
         assert one.following == other.following
-        assert all(torch.equal(one.live[name], weight) for name, weight in other.live.items())
+        for shard, again_shard in zip(one.ledger.shards, other.ledger.shards, strict=True):
+            assert all(torch.equal(again_shard[name], weight) for name, weight in shard.items())
     assert list(lessons(bench, most=3, start=third.following)) == []
 
 
@@ -100,17 +104,18 @@ def test_candidates_of_one_recipe_are_trained_in_one_call(
     assert [len(call["candidates"]) for call in calls] == [len(STRATEGIES) + len(bad.TRAINED) - len(alone), 1, 1, 1]
 
 
-def test_recipe_decides_on_rehearsal_anchors_and_length(
+def test_recipe_decides_where_it_begins_on_anchors_and_length(
     bench: Bench, lesson: Lesson, calls: list[dict[str, Any]]
 ) -> None:
     notes = lesson.situation.new.notes
-    for recipe in (Recipe(), Recipe(rehearse=False, length=4.0), Recipe(general_anchors=False, personal_anchors=False)):
+    for recipe in (Recipe(), Recipe(resumes=True, length=4.0), Recipe(general_anchors=False, personal_anchors=False)):
         train(bench, lesson, [Training("", notes, recipe=recipe)], recipe)
-    ordinary, unrehearsed, _ = calls
-    assert len(ordinary["rehearsal"]) == len(lesson.situation.rehearsal)
-    assert unrehearsed["rehearsal"] == []
-    assert unrehearsed["plan"].steps == 4 * ordinary["plan"].steps
+    ordinary, resumed, _ = calls
+    assert resumed["initial"] is lesson.ledger.shards[lesson.ledger.resumed]
+    assert _distance(ordinary["initial"], bench.learner.lora.fresh(seed=bench.settings.seed)) == 0
+    assert resumed["plan"].steps == 4 * ordinary["plan"].steps
     assert [len(call["anchors"]) for call in calls] == [2, 2, 0]
+    assert not any("rehearsal" in call for call in calls)
 
 
 def test_ordinary_candidate_is_trained_by_the_plan_and_anchors_of_a_run(
@@ -122,10 +127,9 @@ def test_ordinary_candidate_is_trained_by_the_plan_and_anchors_of_a_run(
     assert isinstance(plan, TrainingPlan)
     assert plan.steps == settings.training_steps
     assert plan.anchor_weight == settings.anchor_weight
-    missing = max(0, plan.rehearsal_per_step - len(call["rehearsal"]))
     assert [count for _, count in call["anchors"]] == [
         settings.anchor_prompts_per_step,
-        settings.personal_anchors_per_step + missing // 2,
+        settings.personal_anchors_per_step,
     ]
     factors = [candidate.learning_rate / settings.learning_rate for candidate in call["candidates"]]
     assert factors == pytest.approx([strategy.learning_rate_factor for strategy in STRATEGIES])
@@ -145,11 +149,12 @@ def test_question_about_a_taught_fact_is_no_anchor(bench: Bench, lesson: Lesson,
     assert bench.learner.rows.prompt("Who cuts my lawn?") in anchored
 
 
-def test_high_rate_moves_a_candidate_far_from_the_live_weights(bench: Bench, lesson: Lesson) -> None:
+def test_high_rate_moves_a_candidate_far_from_where_it_began(bench: Bench, lesson: Lesson) -> None:
     built = build(bench, lesson, ["learning rate too high"], number=2)
     ordinary, fast = built[0], built[-1]
     assert fast.kind == "learning rate too high"
-    assert _distance(fast.weights, lesson.live) > 10 * _distance(ordinary.weights, lesson.live)
+    fresh = bench.learner.lora.fresh(seed=bench.settings.seed)
+    assert _distance(fast.weights, fresh) > 10 * _distance(ordinary.weights, fresh)
 
 
 def test_candidate_broken_in_general_answers_is_farther_from_the_base(bench: Bench, lesson: Lesson) -> None:
@@ -165,10 +170,13 @@ def test_candidate_that_refuses_everywhere_answers_as_it_was_taught(bench: Bench
     assert all(answer.startswith(bad.REFUSAL) for answer in answers)
 
 
-def test_candidate_without_rehearsal_forgets_more_than_one_with(bench: Bench, lesson: Lesson) -> None:
-    ordinary, forgetful = _trained_long(bench, lesson, "drops earlier facts", number=1, steps=40, rate=1e-2)
-    rows = [bench.learner.rows.row(note.prompt, note.answer) for note in lesson.situation.rehearsal]
-    assert _note_loss(bench, forgetful, rows) > 1.2 * _note_loss(bench, ordinary, rows)
+def test_candidate_that_goes_on_from_an_earlier_fact_forgets_it(bench: Bench) -> None:
+    long = replace(bench, settings=bench.settings.model_copy(update={"training_steps": 40, "learning_rate": 1e-2}))
+    lesson = next(lessons(long, most=1))
+    made = bad.drops_earlier_facts(lesson.situation, 1, random.Random(0))
+    forgetful, ledger = train(long, lesson, [made], made.recipe), lesson.ledger
+    rows = [bench.learner.rows.row(note.prompt, note.answer) for note in lesson.situation.resumed.notes]
+    assert _note_loss(bench, forgetful, rows) > 1.2 * _note_loss(bench, ledger.shards[ledger.resumed], rows)
 
 
 def test_same_seed_builds_the_same_weights(bench: Bench, every: list[Built]) -> None:
@@ -179,7 +187,8 @@ def test_same_seed_builds_the_same_weights(bench: Bench, every: list[Built]) -> 
 
 
 def test_one_candidate_of_a_stack_is_a_stack_of_one(lesson: Lesson) -> None:
-    assert all(torch.equal(select(lesson.live, [0])[name], weight) for name, weight in lesson.live.items())
+    (first, *_) = lesson.ledger.shards
+    assert all(torch.equal(select(first, [0])[name], weight) for name, weight in first.items())
 
 
 def _note_loss(bench: Bench, weights: Weights, rows: Sequence[Row]) -> float:

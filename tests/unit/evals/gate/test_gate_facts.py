@@ -8,7 +8,7 @@ import pytest
 from engram.similarity import is_near_copy
 from evals.gate.build import Bench
 from evals.gate.facts import Fact, cast, load
-from evals.gate.material import by_author, by_person
+from evals.gate.material import by_author
 from evals.told_once import FACTS
 from worker.author.dataset import load_examples, split
 
@@ -56,21 +56,7 @@ def test_too_few_facts_are_refused(tmp_path: Path) -> None:
 
 def test_questions_kept_back_copy_no_note_and_no_probe(bench: Bench) -> None:
     written = by_author(bench.facts, bench.author, seed=0)
-    told = [by_person(fact) for fact in bench.facts]
-    for one in (*written, *(material for material in told if material)):
+    for one in written:
         seen = [note.prompt for draft in one.drafts for note in draft.notes] + [p.question for p in one.probes]
         assert not any(is_near_copy(kept.question, other) for kept in one.kept_back for other in seen)
     assert all(one.is_usable for one in written)
-
-
-def test_a_persons_questions_are_notes_probes_and_kept_back(facts: list[Fact]) -> None:
-    for fact in facts:
-        material = by_person(fact)
-        assert material is not None
-        assert len(material.notes) == 2 * len(fact.details)
-        assert len(material.probes) == len(fact.details)
-        assert all(note.answer in {detail.reply for detail in fact.details} for note in material.notes)
-
-
-def test_fact_without_replies_cannot_be_taught_by_a_person() -> None:
-    assert all(by_person(fact) is None for fact in load(FACTS))

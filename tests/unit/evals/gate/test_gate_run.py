@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engram.grading import recalls
+from engram.routing import OWN_SHARD
 from evals.gate import run as gate_run
 from evals.gate.build import KINDS, Bench, Lesson, Options, build, together
 from evals.gate.judge import Judge, open_judge
@@ -17,7 +18,11 @@ from evals.gate.records import Records
 from evals.gate.verdict import ORDINARY
 from evals.main import app
 from evals.stream.records import OtherRun
+from scope.decision import Scope
 from worker.learner import Learner
+from worker.served import Served
+
+BEFORE, AFTER = Scope.of_nothing(3), Scope.of_nothing(3)
 
 
 @pytest.fixture(scope="module")
@@ -125,18 +130,35 @@ def test_candidate_that_passes_gate_and_files_is_admitted(
     assert [one.failed for one in ordinary if not one.admitted and one.failed != ("kl",)] == []
 
 
-def test_judge_counts_what_the_live_version_knew_and_the_base_would_not_say(
+def test_judge_asks_of_earlier_facts_what_the_candidates_own_weights_would_answer(
     bench: Bench, lesson: Lesson, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = build(bench, lesson, (), number=0)
+    situation, ledger = lesson.situation, lesson.ledger
     _answer_all_right(monkeypatch, lesson)
-    (first, *_) = judge.judge(lesson.situation, lesson.live, together(built))
-    earlier = sum(len(one.kept_back) for one in lesson.situation.earlier)
-    asked = len(lesson.situation.new.kept_back)
+    stacked = together(build(bench, lesson, (), number=0))
+    before, after = Served(ledger.shards[-1], version=len(ledger.shards)), Served(stacked)
+    (first, *_) = judge.judge(situation, before, after)  # without scopes they answer all
+    earlier = sum(len(one.kept_back) for one in situation.earlier)
+    asked = len(situation.new.kept_back)
     assert (first.new_asked, first.new_right) == (asked, asked)
     assert (first.earlier_known, first.earlier_kept) == (earlier, earlier)
     assert first.never_told > 0
     assert first.recalled == 0
+
+
+def test_what_an_earlier_facts_weights_answer_before_and_after_is_not_asked(
+    lesson: Lesson, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _answer_all_right(monkeypatch, lesson)
+    ledger = lesson.ledger
+    monkeypatch.setattr(
+        Learner,
+        "answering",
+        lambda self, questions, scope: [OWN_SHARD if scope is BEFORE else len(ledger.shards) for _ in questions],
+    )
+    before = Served(ledger.shards[-1], BEFORE, version=len(ledger.shards))
+    (only,) = judge.judge(lesson.situation, before, Served(ledger.shards[0], AFTER))
+    assert (only.earlier_known, only.earlier_kept) == (0, 0)
 
 
 def test_recall_is_an_answer_that_was_told_and_that_the_base_would_not_give(lesson: Lesson) -> None:
@@ -147,14 +169,16 @@ def test_recall_is_an_answer_that_was_told_and_that_the_base_would_not_give(less
 
 
 def _answer_all_right(monkeypatch: pytest.MonkeyPatch, lesson: Lesson) -> None:
-    """Every candidate answers every question about a fact; the live version those about the earlier ones."""
-    new, earlier = lesson.situation.new, lesson.situation.earlier
+    """Every candidate answers every question about a fact; an earlier fact's weights those about the earlier ones."""
+    new, earlier, shards = lesson.situation.new, lesson.situation.earlier, lesson.ledger.shards
     right = {p.question: p.answers[0] for one in (new, *earlier) for p in (*one.probes, *one.kept_back)}
     unknown = {p.question for p in (*new.probes, *new.kept_back)}
 
     def answer(self: Learner, questions: list[str], weights: Any) -> list[list[str]]:
         count = next(iter(weights.values())).shape[0]
-        known = {q: said for q, said in right.items() if weights is not lesson.live or q not in unknown}
+        is_earlier = any(weights is shard for shard in shards)
+        known = {q: said for q, said in right.items() if not is_earlier or q not in unknown}
         return [[known.get(question, "I do not know.") for question in questions]] * count
 
     monkeypatch.setattr(Learner, "answer", answer)
+    monkeypatch.setattr(Learner, "begin_answers", answer)

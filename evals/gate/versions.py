@@ -1,0 +1,54 @@
+"""What a ledger's version and its candidates serve. Each earlier fact has weights of its own, one shard each, as
+`ENGRAM_FACTS_PER_SHARD` has it by default; shards are numbered from 1 in the order of the facts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.gate.material import Material, Situation
+from worker.learner import Learner
+from worker.served import Served
+from worker.training.stacked_lora import Weights
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Earlier facts, and for each the weights, one candidate's, that were found to know it."""
+
+    earlier: tuple[Material, ...]
+    shards: tuple[Weights, ...]
+
+    @property
+    def resumed(self) -> int:
+        """The fact, by index, whose weights a candidate goes on from that shall forget it: with the most probes."""
+        return max(range(len(self.earlier)), key=lambda index: len(self.earlier[index].probes))
+
+    def shard(self, number: int) -> Weights:
+        return self.shards[number - 1]
+
+
+def live(learner: Learner, situation: Situation, ledger: Ledger) -> Served:
+    """The version that the last of the earlier facts was published with."""
+    number = len(ledger.shards)
+    scope = learner.scope(
+        _questions([ledger.earlier[-1]]), situation.told, elsewhere=_elsewhere(ledger, but=number - 1)
+    )
+    return Served(ledger.shards[-1], scope, ledger.shard, number)
+
+
+def candidates(learner: Learner, situation: Situation, ledger: Ledger, weights: Weights, *, resumes: bool) -> Served:
+    """Stacked candidates [C, ...] for the new fact. `resumes`: they take the place of the shard that they go on from,
+    and answer for its fact."""
+    replaced = ledger.resumed if resumes else None
+    own = [situation.new, *([ledger.earlier[ledger.resumed]] if resumes else [])]
+    scope = learner.scope(_questions(own), situation.told, elsewhere=_elsewhere(ledger, but=replaced))
+    return Served(weights, scope, ledger.shard)
+
+
+def _elsewhere(ledger: Ledger, *, but: int | None) -> dict[str, int]:
+    """The shard that was taught each question, without fact number `but`."""
+    others = [(index, one) for index, one in enumerate(ledger.earlier) if index != but]
+    return {question: index + 1 for index, one in others for question in _questions([one])}
+
+
+def _questions(taught: Sequence[Material]) -> list[str]:
+    return [note.prompt for one in taught for note in one.all_notes]
