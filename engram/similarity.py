@@ -33,7 +33,7 @@ def content_words(text: str) -> frozenset[str]:
 
 def content_terms(text: str) -> list[str]:
     """The same words as they follow each other, as often as they stand there."""
-    return [_stem(word) for word in normalise(text) if word not in _FRAME]
+    return [singular(word) for word in normalise(text) if word not in _FRAME]
 
 
 def _shingles(text: str) -> set[tuple[str, ...]]:
@@ -41,5 +41,6 @@ def _shingles(text: str) -> set[tuple[str, ...]]:
     return {(word,) for word in words} | set(pairwise(words))
 
 
-def _stem(word: str) -> str:
+def singular(word: str) -> str:
+    """Without the *s* of a plural; what ends in one otherwise (*Paris*) loses it too, alike everywhere."""
     return word[:-1] if len(word) > 3 and word.endswith("s") else word

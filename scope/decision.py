@@ -6,11 +6,11 @@ version carries what it was asked in training beside its weights, and answers on
 prompt that it was not taught: a scope classifier, as in SERAC (Mitchell et al. 2022, arXiv 2206.06520), by nearest
 neighbours, as in GRACE (Hartvigsen et al. 2023, arXiv 2211.11031). Where several LoRAs hold what it knows, the nearest
 one answers, as in MELO (Yu et al. 2024, arXiv 2312.11795). It holds questions, never answers: those are in the weights
-alone.
+alone. What names others than a shard is asked for by is not for it (`scope.names`).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 from engram.artifacts import SCOPE
 from engram.errors import AdapterRejected
 from engram.routing import OWN_SHARD
+from scope.names import names_in
 
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int32]
@@ -34,6 +35,7 @@ Digests = npt.NDArray[np.uint64]
 NEAREST = 3
 # Vectors of another encoder say nothing.
 ENCODER = "all-mpnet-base-v2"
+_FARTHEST = -1.0  # the cosine of opposites
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,15 @@ class Scope:
     `told_ND`: the questions that a version was taught to answer; `shards_N`: the shard that was taught each of them.
     `others_MD`: prompts that it was held to the base's answers on, of which none asks for what was told.
     `digests_N` of the questions, by which a later version finds their vectors again; empty where they are not known.
+    `names_K`: digests of the names that shard `name_shards_K` is asked for by; a shard without any is asked by none.
     """
 
     told_ND: Vectors
     shards_N: Numbers
     others_MD: Vectors
     digests_N: Digests
+    names_K: Digests
+    name_shards_K: Numbers
 
     @classmethod
     def of(
@@ -58,10 +63,19 @@ class Scope:
         *,
         shards_N: Numbers | None = None,
         digests_N: Digests | None = None,
+        names: Mapping[int, Collection[str]] | None = None,
     ) -> "Scope":
-        """Without `shards_N` the version's own weights were taught everything."""
+        """Without `shards_N` the version's own weights were taught everything. `names` by shard."""
         shards_N = np.full(len(told_ND), OWN_SHARD, np.int32) if shards_N is None else shards_N
-        return cls(told_ND, shards_N, others_MD, digests_of(()) if digests_N is None else digests_N)
+        named = [(shard, name) for shard, own in (names or {}).items() for name in sorted(own)]
+        return cls(
+            told_ND,
+            shards_N,
+            others_MD,
+            digests_of(()) if digests_N is None else digests_N,
+            digests_of(name for _, name in named),
+            np.array([shard for shard, _ in named], np.int32),
+        )
 
     @classmethod
     def of_nothing(cls, width: int) -> "Scope":
@@ -71,7 +85,7 @@ class Scope:
     @property
     def nbytes(self) -> int:
         """What it takes in memory."""
-        return self.told_ND.nbytes + self.shards_N.nbytes + self.others_MD.nbytes + self.digests_N.nbytes
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
 
     def vectors_of(self, questions: Sequence[str]) -> dict[str, Vectors]:
         """The vectors, [D], of those questions that it holds."""
@@ -79,33 +93,49 @@ class Scope:
         digests = digests_of(questions).tolist()
         return {text: rows[digest] for text, digest in zip(questions, digests, strict=True) if digest in rows}
 
-    def margins(self, messages_QD: Vectors) -> Vectors:
+    def margins(self, messages: Sequence[str], messages_QD: Vectors) -> Vectors:
         """How much nearer each message is to what its shard was taught than to what was not, [Q]: -1 to 1."""
-        return self._nearest_shard(messages_QD)[1]
+        return self._nearest_shard(messages, messages_QD)[1]
 
-    def answering(self, messages_QD: Vectors, *, min_margin: float) -> list[int | None]:
-        """The shard that answers each message, the one that was taught what is nearest; None is out of scope."""
+    def answering(self, messages: Sequence[str], messages_QD: Vectors, *, min_margin: float) -> list[int | None]:
+        """The shard that answers each message, the one that was taught what is nearest; None is out of scope.
+
+        `messages_QD`: their vectors.
+        """
         if not len(self.told_ND):
             return [None] * len(messages_QD)
-        nearest_Q, margins_Q = self._nearest_shard(messages_QD)
+        nearest_Q, margins_Q = self._nearest_shard(messages, messages_QD)
         inside_Q = margins_Q >= min_margin
         return [int(shard) if inside else None for shard, inside in zip(nearest_Q, inside_Q, strict=True)]
 
-    def _nearest_shard(self, messages_QD: Vectors) -> tuple[Numbers, Vectors]:
-        """The shard that was taught what is nearest to each message, [Q], and the message's margin, [Q]."""
+    def _nearest_shard(self, messages: Sequence[str], messages_QD: Vectors) -> tuple[Numbers, Vectors]:
+        """The shard that was taught what is nearest to each message, [Q], and the message's margin, [Q].
+
+        As far as can be is a shard that is asked for by names, from a message that has other names alone.
+        """
         told_QN = messages_QD @ self.told_ND.T
         shards_S = np.unique(self.shards_N)
         own = [told_QN[:, self.shards_N == shard] for shard in shards_S]
         near_QS = np.stack(
             [_nearest(told_QK, min(NEAREST, -(-told_QK.shape[1] // NEAREST))) for told_QK in own], axis=1
         )
+        for number, message in enumerate(messages):
+            near_QS[number, np.isin(shards_S, self._of_others(names_in(message)))] = _FARTHEST
         margins_Q: Vectors = near_QS.max(axis=1) - _nearest(messages_QD @ self.others_MD.T, NEAREST)
         return shards_S[near_QS.argmax(axis=1)], margins_Q
+
+    def _of_others(self, names: Collection[str]) -> Numbers:
+        """The shards that are asked for by names, but by none of these."""
+        if not names:
+            return np.zeros(0, np.int32)
+        known_K = np.isin(self.names_K, digests_of(names))
+        return np.setdiff1d(self.name_shards_K, self.name_shards_K[known_K])
 
     def save(self, folder: Path) -> None:
         """Put it beside the weights. Half precision: cosines keep three digits."""
         told, others = self.told_ND.astype(np.float16), self.others_MD.astype(np.float16)
         tensors = {"told": told, "others": others, "shards": self.shards_N, "digests": self.digests_N}
+        tensors |= {"names": self.names_K, "name_shards": self.name_shards_K}
         save_file(tensors, folder / SCOPE, metadata={"encoder": ENCODER})
 
 
@@ -119,14 +149,20 @@ def load(folder: Path) -> Scope | None:
         with safe_open(folder / SCOPE, framework="numpy") as file:
             if (file.metadata() or {}).get("encoder") != ENCODER:
                 return None
-            told_ND, others_MD = (file.get_tensor(name).astype(np.float32) for name in ("told", "others"))
-            # Files of before 2026-11-26 have no digests.
-            digests_N = file.get_tensor("digests") if "digests" in file.keys() else None  # noqa: SIM118 -- no mapping
-            return Scope.of(told_ND, others_MD, shards_N=file.get_tensor("shards"), digests_N=digests_N)
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- no mapping
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError) as error:
         raise AdapterRejected(f"{SCOPE} cannot be read: {error}") from error
+    none = digests_of(())  # files of before 2026-11-26 have no digests
+    return Scope(
+        kept["told"].astype(np.float32),
+        kept["shards"],
+        kept["others"].astype(np.float32),
+        kept.get("digests", none),
+        kept.get("names", none),
+        kept.get("name_shards", np.zeros(0, np.int32)),
+    )
 
 
 def digests_of(questions: Iterable[str]) -> Digests:

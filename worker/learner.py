@@ -1,6 +1,6 @@
 """Hold the trainer and everything it keeps between runs: base, anchors, controls and the base's own answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from engram.routing import OWN_SHARD
 from engram.settings import Settings
 from scope.decision import Scope, digests_of
 from scope.encoder import SentenceEncoder
+from scope.names import asked_by_name
 from worker.encoder.reading import read_encoder
 from worker.training.anchors import AnchorPrompts, AnswerCache, Control, is_told, load_prompts
 from worker.training.base import ResidentBase, load_base
@@ -115,13 +116,15 @@ class Learner:
         questions: Sequence[str],
         told: frozenset[str],
         *,
+        said: Mapping[int, Sequence[str]],
         elsewhere: Mapping[str, int] | None = None,
         vectors_from: Scope | None = None,
     ) -> Scope | None:
         """The scope of a version whose weights were taught `questions`, where the ledger may be asked about `told`.
 
-        `elsewhere`: the questions that earlier versions' weights were taught, with their numbers. What the scope
-        `vectors_from` holds of all these is not read again: their number grows with the ledger.
+        `said`: the statements that each shard holds. `elsewhere`: the questions that earlier versions' weights were
+        taught, with their numbers. What the scope `vectors_from` holds of all these is not read again: their number
+        grows with the ledger.
         """
         if self.sentences is None:
             return None
@@ -133,6 +136,7 @@ class Learner:
             self.sentences.encode(others),
             shards_N=np.array(list(shards.values()), np.int32),
             digests_N=digests_of(shards),
+            names=_names(shards, said),
         )
 
     def scope_of_base(self) -> Scope | None:
@@ -143,7 +147,7 @@ class Learner:
         """The shard of a version of this scope that answers each question, None for the base, as the server decides."""
         if self.sentences is None or scope is None:
             return [OWN_SHARD] * len(questions)
-        return scope.answering(self.sentences.encode(questions), min_margin=self.scope_min_margin)
+        return scope.answering(questions, self.sentences.encode(questions), min_margin=self.scope_min_margin)
 
     def anchors(self, told: frozenset[str]) -> Anchors:
         """Training anchors; personal questions that the ledger may answer are left out."""
@@ -192,6 +196,14 @@ class Learner:
     def _text(self, ids: list[int]) -> str:
         text: Any = self.base.tokenizer.decode(ids, skip_special_tokens=True)
         return str(text).strip()
+
+
+def _names(shards: Mapping[str, int], said: Mapping[int, Sequence[str]]) -> dict[int, Collection[str]]:
+    """The names that each shard is asked for by; `shards` by question."""
+    questions: dict[int, list[str]] = {}
+    for question, shard in shards.items():
+        questions.setdefault(shard, []).append(question)
+    return {shard: asked_by_name(own, said.get(shard, ())) for shard, own in questions.items()}
 
 
 def open_learner(

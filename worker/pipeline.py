@@ -157,6 +157,7 @@ class Pipeline:
         return self.learner.scope(
             [note.prompt for note in (*notes, *rehearsed)],
             lesson.told | asked,
+            said=said_by_shard(lesson, replaced=replaced),
             elsewhere={note.prompt: lesson.held[note.fact_id] for note in elsewhere},
             vectors_from=vectors_from,
         )
@@ -306,6 +307,16 @@ def held_by(lesson: Lesson, *, learned: Iterable[str], kept: Iterable[str]) -> d
         after = {fact: shard for fact, shard in after.items() if shard != OWN_SHARD or fact in set(kept)}
     held = {fact: shard for fact, shard in after.items() if shard in serving}
     return {**held, **dict.fromkeys(learned, OWN_SHARD)}
+
+
+def said_by_shard(lesson: Lesson, *, replaced: Set[str]) -> dict[int, list[str]]:
+    """The statements that each shard of the new version holds, without facts `replaced`."""
+    said = {OWN_SHARD: [fact.statement for fact in lesson.new]}
+    for fact, statement in lesson.kept.items():
+        if fact not in replaced:
+            shard = lesson.held.get(fact, OWN_SHARD)
+            said.setdefault(OWN_SHARD if shard in lesson.renewed else shard, []).append(statement)
+    return said
 
 
 def gate_policy(settings: Settings) -> GatePolicy:

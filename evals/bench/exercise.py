@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engram.routing import OWN_SHARD
 from engram.settings import Settings
 from engram.similarity import content_words
 from scope.decision import Scope
@@ -88,7 +89,11 @@ def exercise_of(
             replies=replies,
             seed=settings.seed,
         ),
-        scope=learner.scope([note.prompt for own in [*drafts, wordings, rehearsal] for note in own], told),
+        scope=learner.scope(
+            [note.prompt for own in [*drafts, wordings, rehearsal] for note in own],
+            told,
+            said={OWN_SHARD: [fact.statement for fact in (new, *ledger)]},
+        ),
     )
 
 

@@ -4,7 +4,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engram.routing import OWN_SHARD
 from evals.gate.material import Material, Situation
+from scope.decision import Scope
 from worker.learner import Learner
 from worker.served import Served
 from worker.training.stacked_lora import Weights
@@ -29,9 +31,7 @@ class Ledger:
 def live(learner: Learner, situation: Situation, ledger: Ledger) -> Served:
     """The version that the last of the earlier facts was published with."""
     number = len(ledger.shards)
-    scope = learner.scope(
-        _questions([ledger.earlier[-1]]), situation.told, elsewhere=_elsewhere(ledger, but=number - 1)
-    )
+    scope = _scope(learner, situation, ledger, own=[ledger.earlier[-1]], but=number - 1)
     return Served(ledger.shards[-1], scope, ledger.shard, number)
 
 
@@ -40,15 +40,21 @@ def candidates(learner: Learner, situation: Situation, ledger: Ledger, weights: 
     and answer for its fact."""
     replaced = ledger.resumed if resumes else None
     own = [situation.new, *([ledger.earlier[ledger.resumed]] if resumes else [])]
-    scope = learner.scope(_questions(own), situation.told, elsewhere=_elsewhere(ledger, but=replaced))
+    scope = _scope(learner, situation, ledger, own=own, but=replaced)
     return Served(weights, scope, ledger.shard)
 
 
-def _elsewhere(ledger: Ledger, *, but: int | None) -> dict[str, int]:
-    """The shard that was taught each question, without fact number `but`."""
-    others = [(index, one) for index, one in enumerate(ledger.earlier) if index != but]
-    return {question: index + 1 for index, one in others for question in _questions([one])}
-
-
-def _questions(taught: Sequence[Material]) -> list[str]:
-    return [note.prompt for one in taught for note in one.all_notes]
+def _scope(
+    learner: Learner, situation: Situation, ledger: Ledger, *, own: Sequence[Material], but: int | None
+) -> Scope | None:
+    """That of weights which were taught `own`, beside the ledger's, without its fact number `but`."""
+    others = {index + 1: one for index, one in enumerate(ledger.earlier) if index != but}
+    return learner.scope(
+        [note.prompt for one in own for note in one.all_notes],
+        situation.told,
+        said={
+            OWN_SHARD: [one.fact.statement for one in own],
+            **{shard: [one.fact.statement] for shard, one in others.items()},
+        },
+        elsewhere={note.prompt: shard for shard, one in others.items() for note in one.all_notes},
+    )

@@ -40,7 +40,7 @@ class Scoping:
         scope = self._scope(adapter.path)
         if scope is None or not asked:
             return OWN_SHARD
-        shards = scope.answering(_encoder().encode_once(asked), min_margin=self._min_margin)
+        shards = scope.answering(asked, _encoder().encode_once(asked), min_margin=self._min_margin)
         return next((shard for shard in reversed(shards) if shard is not None), None)
 
 

@@ -46,34 +46,56 @@ def test_margin_is_the_mean_of_a_shards_nearest_three_less_that_of_the_nearest_t
     told = _unit([1, 0, 0], [1, 0, 0], [0, 1, 0], *[[0, 0, 1]] * 4, [0, 1, 0])
     others = _unit([0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1])
     scope = Scope.of(told, others, shards_N=np.array([5] * 7 + [OWN_SHARD], np.int32))
-    east, north = scope.margins(_unit([1, 0, 0], [0, 1, 0]))
+    east, north = scope.margins(["", ""], _unit([1, 0, 0], [0, 1, 0]))
     assert east == pytest.approx(2 / 3)  # shard 5's 1, 1 and 0
     assert north == pytest.approx(1 - 1 / 3)  # the own shard was taught one question alone; the others' 1, 0 and 0
 
 
 def test_of_few_questions_a_third_counts() -> None:
     scope = Scope.of(_unit([1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]), _unit([0, 0, 1]))
-    assert scope.margins(_unit([1, 0, 0])) == pytest.approx(1)  # two of four
+    assert scope.margins([""], _unit([1, 0, 0])) == pytest.approx(1)  # two of four
 
 
 def test_a_message_needs_the_margin() -> None:
     scope = Scope.of(_unit([1, 0, 0]), _unit([0, 1, 0]))
-    asked = _unit([2, 1, 0], [1, 2, 0])
-    assert scope.answering(asked, min_margin=0) == [OWN_SHARD, None]
-    assert scope.answering(asked, min_margin=0.5) == [None, None]
-    assert scope.answering(asked, min_margin=-2) == [OWN_SHARD, OWN_SHARD]
+    asked = ["", ""], _unit([2, 1, 0], [1, 2, 0])
+    assert scope.answering(*asked, min_margin=0) == [OWN_SHARD, None]
+    assert scope.answering(*asked, min_margin=0.5) == [None, None]
+    assert scope.answering(*asked, min_margin=-2) == [OWN_SHARD, OWN_SHARD]
 
 
 def test_the_shard_that_was_taught_what_is_nearest_answers() -> None:
     told, others = _unit([1, 0, 0], [1, 1, 0], [0, 1, 0]), _unit([0, 0, 1])
     scope = Scope.of(told, others, shards_N=np.array([3, OWN_SHARD, 7], np.int32))
     asked = _unit([2, 0.1, 0], [1, 0.9, 0], [0.1, 2, 0], [0, 0, 1])
-    assert scope.answering(asked, min_margin=0.3) == [3, OWN_SHARD, 7, None]
+    assert scope.answering([""] * 4, asked, min_margin=0.3) == [3, OWN_SHARD, 7, None]
+
+
+def test_what_has_other_names_than_a_shard_is_asked_for_by_is_not_for_it() -> None:
+    told, others = _unit([1, 0, 0], [0, 1, 0]), _unit([0, 0, 1])
+    names = {3: ["guy", "moussi"], OWN_SHARD: []}
+    scope = Scope.of(told, others, shards_N=np.array([3, OWN_SHARD], np.int32), names=names)
+
+    def answering(message: str, *vector: float) -> int | None:
+        return scope.answering([message], _unit([*vector]), min_margin=0.3)[0]
+
+    assert answering("What does Guy play?", 1, 0.9, 0) == 3
+    assert answering("what does he play?", 1, 0.9, 0) == 3
+    assert answering("What does Igor Netto play?", 1, 0.9, 0) == OWN_SHARD  # of which nothing is asked by name
+    assert answering("What does Igor Netto play?", 1, 0, 0.9) is None
+
+
+def test_names_are_kept_beside_the_weights(tmp_path: Path) -> None:
+    Scope.of(_unit([1, 2, 3]), _unit([0, 1, 0]), names={OWN_SHARD: ["guy"]}).save(tmp_path)
+    read = decision.load(tmp_path)
+    assert read is not None
+    assert read.names_K.tolist() == digests_of(["guy"]).tolist()
+    assert read.name_shards_K.tolist() == [OWN_SHARD]
 
 
 def test_version_that_was_taught_nothing_answers_nothing() -> None:
     empty = Scope.of(np.zeros((0, 3), np.float32), _unit([0, 1, 0]))
-    assert empty.answering(_unit([1, 0, 0]), min_margin=0.01) == [None]
+    assert empty.answering([""], _unit([1, 0, 0]), min_margin=0.01) == [None]
 
 
 def test_scope_is_kept_beside_the_weights(tmp_path: Path) -> None:
@@ -99,7 +121,7 @@ def test_a_questions_vector_is_found_again_in_the_file(tmp_path: Path) -> None:
 def test_a_file_without_digests_is_read_and_finds_no_vector(tmp_path: Path) -> None:
     Scope.of(_unit([1, 2, 3]), _unit([0, 1, 0])).save(tmp_path)
     tensors = load_file(tmp_path / SCOPE)
-    del tensors["digests"]
+    del tensors["digests"], tensors["names"], tensors["name_shards"]
     save_file(tensors, tmp_path / SCOPE, metadata={"encoder": decision.ENCODER})
     read = decision.load(tmp_path)
     assert read is not None
@@ -138,13 +160,14 @@ def scope() -> Scope:
     ],
 )
 def test_other_wordings_are_in_scope_and_other_matters_are_not(scope: Scope, message: str, inside: bool) -> None:
-    assert scope.answering(open_encoder().encode([message]), min_margin=MIN_MARGIN) == [OWN_SHARD if inside else None]
+    found = scope.answering([message], open_encoder().encode([message]), min_margin=MIN_MARGIN)
+    assert found == [OWN_SHARD if inside else None]
 
 
 def test_of_a_long_message_the_end_counts(scope: Scope) -> None:
     long = "The committee met on Tuesday to discuss the budget. " * 80
-    vectors = open_encoder().encode([f"{long} {TAUGHT[0]}", long])
-    asks, states = scope.margins(vectors)
+    messages = [f"{long} {TAUGHT[0]}", long]
+    asks, states = scope.margins(messages, open_encoder().encode(messages))
     assert np.isfinite(asks)
     assert asks > states
 

@@ -59,7 +59,7 @@ def _weights(flow: Flow, version: int) -> Weights:
 def _answering(flow: Flow, version: int, *questions: str) -> list[int | None]:
     scope = decision.load(Path(flow.adapters()[version - 1].path))
     assert scope is not None
-    return scope.answering(open_encoder().encode(questions), min_margin=flow.settings.scope_min_margin)
+    return scope.answering(questions, open_encoder().encode(questions), min_margin=flow.settings.scope_min_margin)
 
 
 def _questions(fact: KnownFact) -> list[str]:
