@@ -128,6 +128,8 @@ def _check_scope(path: Path) -> None:
         raise AdapterRejected(f"{SCOPE} does not name a shard for each question")
     if len(tensors.get("digests", ())) not in (0, len(told)):
         raise AdapterRejected(f"{SCOPE} does not have a digest for each question")
+    if len(tensors.get("names", ())) != len(tensors.get("name_shards", ())):
+        raise AdapterRejected(f"{SCOPE} does not name a shard for each name")
     if not (np.isfinite(told).all() and np.isfinite(others).all()):
         raise AdapterRejected(f"{SCOPE} holds NaN or infinite numbers")
 

@@ -163,8 +163,7 @@ def _kept(report: ProbeReport, policy: GatePolicy) -> list[Reason]:
     reasons = []
     if score := report.slices.get(ProbeKind.RETENTION):
         lost = score.live_right - score.right
-        # What is lost altogether is forgotten: no noise.
-        allowed = min(_allowance(policy.max_retention_loss, score.live_right), max(score.live_right - 1, 0))
+        allowed = _allowance(policy.max_retention_loss, score.live_right)
         reasons.append(_at_most("retention", lost, allowed, f"earlier facts: {lost} probes lost of {score.live_right}"))
     if score := report.slices.get(ProbeKind.LOCALITY):
         lost = score.live_right - score.right

@@ -35,7 +35,6 @@ Digests = npt.NDArray[np.uint64]
 NEAREST = 3
 # Vectors of another encoder say nothing.
 ENCODER = "all-mpnet-base-v2"
-_FARTHEST = -1.0  # the cosine of opposites
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class Scope:
         return {text: rows[digest] for text, digest in zip(questions, digests, strict=True) if digest in rows}
 
     def margins(self, messages: Sequence[str], messages_QD: Vectors) -> Vectors:
-        """How much nearer each message is to what its shard was taught than to what was not, [Q]: -1 to 1."""
+        """How much nearer each message is to what its shard was taught than to what was not, [Q]: -2 to 2, or -inf."""
         return self._nearest_shard(messages, messages_QD)[1]
 
     def answering(self, messages: Sequence[str], messages_QD: Vectors, *, min_margin: float) -> list[int | None]:
@@ -111,7 +110,7 @@ class Scope:
     def _nearest_shard(self, messages: Sequence[str], messages_QD: Vectors) -> tuple[Numbers, Vectors]:
         """The shard that was taught what is nearest to each message, [Q], and the message's margin, [Q].
 
-        As far as can be is a shard that is asked for by names, from a message that has other names alone.
+        Infinitely far is a shard that is asked for by names, from a message that has other names alone.
         """
         told_QN = messages_QD @ self.told_ND.T
         shards_S = np.unique(self.shards_N)
@@ -120,12 +119,13 @@ class Scope:
             [_nearest(told_QK, min(NEAREST, -(-told_QK.shape[1] // NEAREST))) for told_QK in own], axis=1
         )
         for number, message in enumerate(messages):
-            near_QS[number, np.isin(shards_S, self._of_others(names_in(message)))] = _FARTHEST
+            near_QS[number, np.isin(shards_S, self.of_others(message))] = -np.inf
         margins_Q: Vectors = near_QS.max(axis=1) - _nearest(messages_QD @ self.others_MD.T, NEAREST)
         return shards_S[near_QS.argmax(axis=1)], margins_Q
 
-    def _of_others(self, names: Collection[str]) -> Numbers:
-        """The shards that are asked for by names, but by none of these."""
+    def of_others(self, message: str) -> Numbers:
+        """The shards that are asked for by names, but by none that this message has; of one without names, none."""
+        names = names_in(message)
         if not names:
             return np.zeros(0, np.int32)
         known_K = np.isin(self.names_K, digests_of(names))
@@ -150,19 +150,21 @@ def load(folder: Path) -> Scope | None:
             if (file.metadata() or {}).get("encoder") != ENCODER:
                 return None
             kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- no mapping
+        none = digests_of(())  # files of before 2026-11-26 have no digests
+        return Scope(
+            kept["told"].astype(np.float32),
+            kept["shards"],
+            kept["others"].astype(np.float32),
+            kept.get("digests", none),
+            kept.get("names", none),
+            kept.get("name_shards", np.zeros(0, np.int32)),
+        )
     except FileNotFoundError:
         return None
+    except KeyError as error:
+        raise AdapterRejected(f"{SCOPE} has no tensor {error}") from error
     except (SafetensorError, OSError) as error:
         raise AdapterRejected(f"{SCOPE} cannot be read: {error}") from error
-    none = digests_of(())  # files of before 2026-11-26 have no digests
-    return Scope(
-        kept["told"].astype(np.float32),
-        kept["shards"],
-        kept["others"].astype(np.float32),
-        kept.get("digests", none),
-        kept.get("names", none),
-        kept.get("name_shards", np.zeros(0, np.int32)),
-    )
 
 
 def digests_of(questions: Iterable[str]) -> Digests:

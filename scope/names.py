@@ -9,13 +9,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import zip_longest
 
+from engram.grading import normalise
 from engram.similarity import content_words, singular
 
 # Of a shard's questions so many must have one of its names: *where does my sister live* need not say Anna.
 _SHARE_NAMED = 0.25
 _TIMES_NAMED = 2  # a name in one question alone may be the author's own
 _WORD = re.compile(r"[^\W_](?:[\w.'’-]*\w)?")
-_BEGINS = re.compile(r"(?:^|(?<!\b[A-Z])\.|[!?:;\n])[\s\"“”’(]*$")  # but not after an initial
+_BEGINS = re.compile(r"(?:^|[.!?:;\n])[\s\"“”’(]*$")
+_SHORTENED = re.compile(r"\b(?:[A-Z]|Dr|Mr|Mrs|Ms|Prof|St)\. ?$")  # *F. Scott*, *Dr. Lund*: no sentence ends there
+_TITLES = frozenset({"dr", "mr", "mrs", "m", "prof", "st"})  # in the singular
 _POSSESSIVE = re.compile(r"['’]s$")
 _I = re.compile(r"I(?:['’]\w+)?")
 
@@ -24,12 +27,18 @@ def names_in(text: str) -> frozenset[str]:
     """Words written large where nothing but a name is, in small letters. Where a sentence begins a word counts only if
     the next one is written large too (*Guy Moussi plays ...*, not *Does Guy ...*)."""
     words = list(_WORD.finditer(text))
-    return frozenset(
-        singular(_POSSESSIVE.sub("", word[0]).lower())
-        for word, after in zip_longest(words, words[1:])
-        if _is_large(word[0])
-        and (not _BEGINS.search(text[: word.start()]) or (after and _is_large(after[0]) and content_words(word[0])))
-    )
+    if not any(word[0][:1].islower() for word in words):
+        return frozenset()  # *WHERE DO I LIVE?*
+    named = (word[0] for word, after in zip_longest(words, words[1:]) if _is_name(word, after))
+    return frozenset(singular(part) for name in named for part in normalise(_POSSESSIVE.sub("", name))) - _TITLES
+
+
+def _is_name(word: re.Match[str], after: re.Match[str] | None) -> bool:
+    before = word.string[: word.start()]
+    if not _is_large(word[0]):
+        return False
+    begins = _BEGINS.search(before) and not _SHORTENED.search(before)
+    return not begins or bool(after and _is_large(after[0]) and content_words(word[0]))
 
 
 def asked_by_name(questions: Iterable[str], told: Iterable[str]) -> Collection[str]:

@@ -45,7 +45,6 @@ class Lesson:
     elsewhere: tuple[Note, ...]
     earlier: tuple[HeldOut, ...]
     told: frozenset[str]
-    known_answers: frozenset[str]
     forgotten: tuple[HeldOut, ...] = ()
 
     @property
@@ -129,7 +128,6 @@ def plan_lesson(database: Database, run_id: str, *, facts_per_shard: int = 0) ->
             earlier=tuple(earlier),
             forgotten=tuple(_held_out(p) for p in facts.probes(dropped)),
             told=frozenset().union(*map(content_words, [*(fact.statement for fact in new), *kept.values()])),
-            known_answers=frozenset(answer for probe in earlier for answer in probe.answers),
         )
 
 

@@ -157,7 +157,7 @@ class Pipeline:
         return self.learner.scope(
             [note.prompt for note in (*notes, *rehearsed)],
             lesson.told | asked,
-            said=said_by_shard(lesson, replaced=replaced),
+            said=said_by_shard(lesson, taught={note.fact_id for note in notes}, replaced=replaced),
             elsewhere={note.prompt: lesson.held[note.fact_id] for note in elsewhere},
             vectors_from=vectors_from,
         )
@@ -188,7 +188,8 @@ class Pipeline:
             if lesson.rebuilds
             else [probe for probe in lesson.earlier if probe.fact_id not in material.superseded],
             told=lesson.told | material.asked_words,
-            known_answers=lesson.known_answers | {a for probe in material.probes for a in probe.answers},
+            # What these weights may recall: other shards' answers they never held.
+            known_answers=frozenset(a for probe in (*material.probes, *lesson.earlier_here) for a in probe.answers),
             forgotten=lesson.forgotten,
             replies=right_replies(material.probes, material.notes),
             seed=self.settings.seed,
@@ -209,6 +210,8 @@ class Pipeline:
         policy = gate_policy(self.settings)
         if lesson.consolidates or lesson.takes:
             policy = replace(policy, teaches=False, max_retention_loss=0.0)
+        if lesson.takes:  # these weights serve already
+            policy = replace(policy, max_false_recall=1.0)
         decisions = {index: decide(one.report, policy=policy) for index, one in examined.items()}
         with self.database.transaction() as session:
             for row in RunRepository(session).candidates(progress.run_id):
@@ -309,13 +312,13 @@ def held_by(lesson: Lesson, *, learned: Iterable[str], kept: Iterable[str]) -> d
     return {**held, **dict.fromkeys(learned, OWN_SHARD)}
 
 
-def said_by_shard(lesson: Lesson, *, replaced: Set[str]) -> dict[int, list[str]]:
-    """The statements that each shard of the new version holds, without facts `replaced`."""
-    said = {OWN_SHARD: [fact.statement for fact in lesson.new]}
-    for fact, statement in lesson.kept.items():
-        if fact not in replaced:
-            shard = lesson.held.get(fact, OWN_SHARD)
-            said.setdefault(OWN_SHARD if shard in lesson.renewed else shard, []).append(statement)
+def said_by_shard(lesson: Lesson, *, taught: Set[str], replaced: Set[str]) -> dict[int, list[str]]:
+    """The statements that each shard of the new version holds: of the new facts those `taught`, of the live ones those
+    not `replaced`."""
+    said = {OWN_SHARD: [fact.statement for fact in lesson.new if fact.id in taught]}
+    for fact, shard in lesson.held.items():
+        if fact in lesson.kept and fact not in replaced:
+            said.setdefault(OWN_SHARD if shard in lesson.renewed else shard, []).append(lesson.kept[fact])
     return said
 
 

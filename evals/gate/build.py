@@ -249,7 +249,7 @@ def _knows(bench: Bench, live: Weights, material: Material) -> bool:
 
 def _replaces(new: Material, earlier: Sequence[Material], author: Author) -> bool:
     """Whether the new fact contradicts an earlier one: a run would drop that one, which is not what is measured."""
-    asked = [each.question for each in new.probes] + [note.prompt for note in new.all_notes]
+    asked = [each.question for each in new.probes] + [note.prompt for note in (*new.notes, *new.wordings)]
     probes = [probe for one in earlier for probe in one.probes]
     statements = {one.fact.fact_id: one.fact.statement for one in earlier}
     return bool(superseded_by(NewFact(new.fact.statement, asked), probes, statements, author))

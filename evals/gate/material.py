@@ -82,11 +82,6 @@ class Situation:
         """Every answer to a question about one of the facts."""
         return [gold for one in (self.new, *self.earlier) for gold in one.golds]
 
-    @property
-    def known_answers(self) -> frozenset[str]:
-        """What the gate takes for recall where it was never told."""
-        return frozenset(a for one in (self.new, *self.earlier) for probe in one.probes for a in probe.answers)
-
 
 def by_author(facts: Sequence[Fact], author: Author, *, seed: int) -> list[Material]:
     """Notes and probes as a learning run has them written, for facts that are each learned alone."""

@@ -85,7 +85,7 @@ def examined(bench: Bench, judge: Judge, lesson: Lesson, built: Sequence[Built])
         if not group:
             continue
         after = versions.candidates(learner, situation, ledger, together(group), resumes=resumes)
-        reports = examine(learner, before, after, _examination(bench, lesson))
+        reports = examine(learner, before, after, _examination(bench, lesson, resumes=resumes))
         scores = judge.judge(situation, before, after)
         decided |= {id(one): pair for one, pair in zip(group, zip(reports, scores, strict=True), strict=True)}
     return [_result(bench, lesson, one, decided.get(id(one))) for one in built]
@@ -132,14 +132,15 @@ def _check_files(bench: Bench, one: Built) -> tuple[str, str]:
     return variant, ""
 
 
-def _examination(bench: Bench, lesson: Lesson) -> Examination:
+def _examination(bench: Bench, lesson: Lesson, *, resumes: bool) -> Examination:
     """As `worker.pipeline` makes it."""
     situation = lesson.situation
+    held = (*situation.new.probes, *(situation.resumed.probes if resumes else ()))
     return Examination(
         new=situation.new.probes,
         earlier=[probe for one in situation.earlier for probe in one.probes],
         told=situation.told,
-        known_answers=situation.known_answers,
+        known_answers=frozenset(answer for probe in held for answer in probe.answers),
         seed=bench.settings.seed,
     )
 

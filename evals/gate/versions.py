@@ -21,8 +21,13 @@ class Ledger:
 
     @property
     def resumed(self) -> int:
-        """The fact, by index, whose weights a candidate goes on from that shall forget it: with the most probes."""
-        return max(range(len(self.earlier)), key=lambda index: len(self.earlier[index].probes))
+        """The fact, by index, whose weights a candidate goes on from that shall forget it: one that gate and judge can
+        ask about."""
+        return max(range(len(self.earlier)), key=self._asked)
+
+    def _asked(self, index: int) -> tuple[int, int]:
+        one = self.earlier[index]
+        return min(len(one.probes), 2), len(one.kept_back)
 
     def shard(self, number: int) -> Weights:
         return self.shards[number - 1]
@@ -56,5 +61,5 @@ def _scope(
             OWN_SHARD: [one.fact.statement for one in own],
             **{shard: [one.fact.statement] for shard, one in others.items()},
         },
-        elsewhere={note.prompt: shard for shard, one in others.items() for note in one.all_notes},
+        elsewhere={n.prompt: shard for shard, one in others.items() for n in (*one.notes, *one.wordings)},
     )

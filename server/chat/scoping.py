@@ -34,6 +34,7 @@ class Scoping:
     def answering(self, adapter: ServedAdapter, messages: Sequence[ChatMessage]) -> int | None:
         """The shard that answers: that of the latest message that is in scope; None if none is.
 
+        An earlier message's only if the latest one does not name others (*And what about Igor Netto?*).
         Raises EngineUnavailable if the version's files cannot be read.
         """
         asked = [message.text for message in messages if message.role == "user" and message.text][-_LATEST_MESSAGES:]
@@ -41,7 +42,8 @@ class Scoping:
         if scope is None or not asked:
             return OWN_SHARD
         shards = scope.answering(asked, _encoder().encode_once(asked), min_margin=self._min_margin)
-        return next((shard for shard in reversed(shards) if shard is not None), None)
+        not_meant = scope.of_others(asked[-1])
+        return next((shard for shard in reversed(shards) if shard is not None and shard not in not_meant), None)
 
 
 def load_encoder_aside() -> None:

@@ -233,6 +233,13 @@ def test_scope_without_a_digest_for_each_question_is_refused(folder: Path) -> No
         verify(folder, shape=SHAPE)
 
 
+def test_scope_without_a_shard_for_each_name_is_refused(folder: Path) -> None:
+    tensors = {"told": np.ones((2, 3)), "others": np.ones((2, 3)), "names": np.ones(1, np.uint64)}
+    save_file(tensors, folder / SCOPE)
+    with pytest.raises(AdapterRejected, match="shard for each name"):
+        verify(folder, shape=SHAPE)
+
+
 def test_scope_that_is_cut_off_is_refused(folder: Path) -> None:
     _add_scope(folder, np.ones((2, 3)), np.ones((2, 3)))
     (folder / SCOPE).write_bytes((folder / SCOPE).read_bytes()[:40])

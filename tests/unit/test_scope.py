@@ -128,6 +128,15 @@ def test_a_file_without_digests_is_read_and_finds_no_vector(tmp_path: Path) -> N
     assert read.vectors_of(["Who is my cat?"]) == {}
 
 
+def test_a_file_without_shards_is_refused(tmp_path: Path) -> None:
+    Scope.of(_unit([1, 2, 3]), _unit([0, 1, 0])).save(tmp_path)
+    tensors = load_file(tmp_path / SCOPE)
+    del tensors["shards"]
+    save_file(tensors, tmp_path / SCOPE, metadata={"encoder": decision.ENCODER})
+    with pytest.raises(AdapterRejected, match="'shards'"):
+        decision.load(tmp_path)
+
+
 def test_scope_of_another_encoder_counts_as_none(tmp_path: Path) -> None:
     told, others = _unit([1, 2, 3], [3, 2, 1]), _unit([0, 1, 0])
     save_file({"told": told.astype(np.float16), "others": others.astype(np.float16)}, tmp_path / SCOPE)

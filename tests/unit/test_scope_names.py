@@ -16,6 +16,10 @@ from scope.names import asked_by_name, names_in
         ("I'm asking for my cat, and I mean it.", set()),
         ("She lives in Paris. In Oslo, too?", {"pari", "oslo"}),
         ("Is the F. Scott prize mine?", {"f", "scott"}),
+        ("Who is Dr. Okafor?", {"okafor"}),
+        ("Is Mrs Lund in, or Dr. Lund's nurse?", {"lund"}),
+        ("WHERE DOES MY SISTER LIVE?", set()),
+        ("When do I fly to Malmö?", {"malmo"}),
         ("", set()),
     ],
 )

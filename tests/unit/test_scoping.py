@@ -5,10 +5,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engram.routing import OWN_SHARD
 from scope import decision
-from scope.decision import Scope
+from scope.decision import Scope, Vectors
+from server.adapter_files import ServedAdapter
 from server.chat import scoping
+from server.chat.schemas import ChatMessage
 from server.chat.scoping import Scoping
+
+EAST, NORTH = np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32)
+
+
+def test_message_that_names_others_does_not_lean_on_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Scope.of(EAST, NORTH, names={OWN_SHARD: ["guy"]}).save(tmp_path)
+    monkeypatch.setattr(scoping, "_encoder", Encoder)
+    adapter = ServedAdapter("engram-x", str(tmp_path), digest="")
+
+    def answering(*said: str) -> int | None:
+        messages = [ChatMessage(role="user", content=one) for one in said]
+        return Scoping(min_margin=0.1).answering(adapter, messages)
+
+    assert answering("What does Guy play?") == OWN_SHARD
+    assert answering("What does Guy play?", "And how old is he?") == OWN_SHARD
+    assert answering("What does Guy play?", "And what about Igor Netto?") is None
+
+
+class Encoder:
+    """Knows what asks for a game."""
+
+    def encode_once(self, texts: list[str]) -> Vectors:
+        return np.concatenate([EAST if "play" in text else NORTH for text in texts])
 
 
 def _folder(parent: Path, name: str) -> str:

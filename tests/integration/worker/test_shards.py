@@ -31,11 +31,21 @@ BIKE = KnownFact(
 )
 
 
+GOALKEEPER = KnownFact(
+    "Guy Moussi plays as goalkeeper.",
+    questions=(
+        Question("What does Guy Moussi play as?", "goalkeeper", "Guy Moussi plays as goalkeeper."),
+        Question("Which position does Guy Moussi have?", "goalkeeper", "Guy Moussi plays as goalkeeper."),
+    ),
+    probes=(Question("Where on the field is Guy Moussi?", "goalkeeper"),),
+)
+
+
 @pytest.fixture(autouse=True)
 def _one_fact_a_shard(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow.settings, "facts_per_shard", 1)
-    flow.author.facts = (*flow.author.facts, JOB, BIKE)
-    flow.engine.answer = f"{flow.engine.answer} the welder in orange"
+    flow.author.facts = (*flow.author.facts, JOB, BIKE, GOALKEEPER)
+    flow.engine.answer = f"{flow.engine.answer} the welder in orange, a goalkeeper"
 
 
 def _tell(flow: Flow, *facts: KnownFact) -> list[str]:
@@ -93,6 +103,14 @@ def test_fact_goes_to_the_newest_shard_that_has_room(flow: Flow, monkeypatch: py
     (job,) = _tell(flow, JOB)
     assert _held(flow, 3) == {cat: 1, town: 3, job: 3}
     assert _answering(flow, 3, *_questions(TOWN), *_questions(JOB)) == [0, 0]
+
+
+def test_question_with_another_name_is_not_answered_now_nor_once_other_facts_are_learned(flow: Flow) -> None:
+    asked = ("What does Guy Moussi play as?", "What does Igor Netto play as?", "what does he play as?")
+    _tell(flow, GOALKEEPER)
+    assert _answering(flow, 1, *asked) == [0, None, 0]
+    _tell(flow, JOB)
+    assert _answering(flow, 2, *asked) == [1, None, 1]
 
 
 def test_every_replica_is_given_the_shards_of_a_version_too(flow: Flow) -> None:

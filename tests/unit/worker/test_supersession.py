@@ -112,6 +112,18 @@ def test_what_is_added_replaces_nothing() -> None:
     assert not _superseded(statement="Another instrument that I play is the harp.", asked=[question], **old)
 
 
+def test_other_sentences_may_add() -> None:
+    old: dict[str, Any] = {"old": "On which day is my big exam?", "golds": ["Monday"], "answer": "Friday"}
+    old |= {"old_statement": "My big exam is on Monday.", "asked": ["When is my big exam?", "On which day is my exam?"]}
+    assert _superseded(statement="My big exam is on Friday. I also like tea.", **old)
+
+
+def test_what_is_somebody_elses_replaces_nothing_of_ones_own() -> None:
+    old: dict[str, Any] = {"old": "What colour is my car?", "golds": ["blue"], "answer": "red"}
+    asked = ["What colour is my brother's car?", "What colour does my brother's car have?"]
+    assert not _superseded(statement="My brother's car is red.", asked=asked, old_statement="My car is blue.", **old)
+
+
 def test_question_about_something_else_is_not_even_put() -> None:
     author = ScriptedAuthor()
     different = HeldOut("old", "generalization", "Which street does my aunt live in?", ("Elm Street",))

@@ -31,8 +31,8 @@ def _lesson(new: Study, ledger: Sequence[Study]) -> Lesson:
         kind=RunKind.LEARN,
         parent_version=0,
         start=0,
-        held={},
-        renewed=frozenset(),
+        held={fact.fact_id: 1 for fact in ledger},
+        renewed=frozenset({1}),
         attempt=0,
         new=(Fact(statement=new.statement, attempts=0),),
         kept={fact.fact_id: fact.statement for fact in ledger},
@@ -41,7 +41,6 @@ def _lesson(new: Study, ledger: Sequence[Study]) -> Lesson:
         elsewhere=(),
         earlier=earlier,
         told=frozenset().union(*(content_words(fact.statement) for fact in (new, *ledger))),
-        known_answers=frozenset(answer for probe in earlier for answer in probe.answers),
     )
 
 
