@@ -114,10 +114,7 @@ class Scope:
         """
         told_QN = messages_QD @ self.told_ND.T
         shards_S = np.unique(self.shards_N)
-        own = [told_QN[:, self.shards_N == shard] for shard in shards_S]
-        near_QS = np.stack(
-            [_nearest(told_QK, min(NEAREST, -(-told_QK.shape[1] // NEAREST))) for told_QK in own], axis=1
-        )
+        near_QS = np.stack([_near(told_QN[:, self.shards_N == shard]) for shard in shards_S], axis=1)
         for number, message in enumerate(messages):
             near_QS[number, np.isin(shards_S, self.of_others(message))] = -np.inf
         margins_Q: Vectors = near_QS.max(axis=1) - _nearest(messages_QD @ self.others_MD.T, NEAREST)
@@ -171,6 +168,15 @@ def digests_of(questions: Iterable[str]) -> Digests:
     """64 bits of each question's BLAKE2b: which it is can be checked, what it says cannot be read."""
     whole = [int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") for text in questions]
     return np.array(whole, np.uint64)
+
+
+def near(messages_QD: Vectors, taught_KD: Vectors) -> Vectors:
+    """How near each message is to what was taught as one thing, [Q]: -1 to 1."""
+    return _near(messages_QD @ taught_KD.T)
+
+
+def _near(similarities_QK: Vectors) -> Vectors:
+    return _nearest(similarities_QK, min(NEAREST, -(-similarities_QK.shape[1] // NEAREST)))
 
 
 def _nearest(similarities_QK: Vectors, count: int) -> Vectors:

@@ -14,7 +14,7 @@ from worker.curriculum import Lesson
 from worker.progress import Progress
 from worker.self_edits import STRATEGIES, HeldOut, Note, Strategy, choose_probes, notes_of, studied, wordings_of
 from worker.study import Study, study
-from worker.supersession import NewFact, superseded_by
+from worker.supersession import Nearness, NewFact, superseded_by
 
 # Of thirty facts at once, a rate of 2e-3 recalled more than 1e-3 did.
 RELEARNING_RATES = (1.0, 0.75, 0.5)
@@ -39,7 +39,9 @@ class Material:
         return frozenset().union(*(content_words(probe.question) for probe in self.probes))
 
 
-def prepare_material(database: Database, lesson: Lesson, author: Author, progress: Progress, *, seed: int) -> Material:
+def prepare_material(
+    database: Database, lesson: Lesson, author: Author, progress: Progress, *, nearness: Nearness, seed: int
+) -> Material:
     """Write self-edits for the new facts; to relearn, take the notes that already taught the kept ones."""
     if lesson.relearns:
         rates = (0.0,) if lesson.takes else RELEARNING_RATES
@@ -50,7 +52,8 @@ def prepare_material(database: Database, lesson: Lesson, author: Author, progres
     written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed, again=lesson.again)
     probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]
     teachable = _reject_unteachable(database, lesson, written, probes)
-    superseded = _supersede(database, lesson, [one for one in written if one.fact_id in teachable], probes, author)
+    new = [one for one in written if one.fact_id in teachable]
+    superseded = _supersede(database, lesson, new, probes, author=author, nearness=nearness)
     drafts = [
         (
             strategy.name,
@@ -92,14 +95,21 @@ def _reject_unteachable(
 
 
 def _supersede(
-    database: Database, lesson: Lesson, new: Sequence[Study], probes: Sequence[HeldOut], author: Author
+    database: Database,
+    lesson: Lesson,
+    new: Sequence[Study],
+    probes: Sequence[HeldOut],
+    *,
+    author: Author,
+    nearness: Nearness,
 ) -> frozenset[str]:
     """Mark earlier facts that the new ones contradict: the latest truth wins, history is kept."""
     ids = {one.fact_id for one in new}
     replaced = {fact.supersedes_id: fact.id for fact in lesson.new if fact.id in ids and fact.supersedes_id}
     for one in new:
-        asked = [each.question for each in one.asked] + [p.question for p in probes if p.fact_id == one.fact_id]
-        for old_id in superseded_by(NewFact(one.statement, asked), lesson.earlier, lesson.kept, author):
+        surely = [p.question for p in probes if p.fact_id == one.fact_id] + [each.question for each in one.clozes]
+        told = NewFact(one.statement, [each.question for each in one.asked] + surely, surely)
+        for old_id in superseded_by(told, lesson.earlier, lesson.kept, author, nearness=nearness):
             replaced.setdefault(old_id, one.fact_id)
     with database.transaction() as session:
         facts = FactRepository(session)

@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.author import ScriptedAuthor
 from worker.author import tasks
 from worker.self_edits import HeldOut
-from worker.supersession import NewFact, superseded_by
+from worker.supersession import Nearness, NewFact, superseded_by
 
 STATEMENT = "My dentist is called Okafor."
 ASKED = ("What is the name of my dentist?", "What is my dentist called?")
@@ -24,10 +24,11 @@ def _superseded(
     asked: Sequence[str] = (*ASKED, "What is my dentist's surname?"),
     old_statement: str = OLD_STATEMENT,
     old_cloze: str = "",
+    near: Nearness = lambda _: {},
 ) -> bool:
     author = ScriptedAuthor(answers={(statement, old): answer, (statement, old_cloze): answer})
     earlier = [HeldOut("old", "generalization", old, tuple(golds))]
-    return superseded_by(NewFact(statement, asked), earlier, {"old": old_statement}, author) == {"old"}
+    return superseded_by(NewFact(statement, asked), earlier, {"old": old_statement}, author, nearness=near) == {"old"}
 
 
 def test_fact_whose_question_has_another_answer_now_is_superseded() -> None:
@@ -124,15 +125,47 @@ def test_what_is_somebody_elses_replaces_nothing_of_ones_own() -> None:
     assert not _superseded(statement="My brother's car is red.", asked=asked, old_statement="My car is blue.", **old)
 
 
+def _far(_new: NewFact) -> dict[str, float]:
+    return {}
+
+
+MOVED: dict[str, Any] = {
+    "old": "Where do I live?",
+    "golds": ["Oslo"],
+    "answer": "Bergen",
+    "old_statement": "I live in Oslo.",
+    "asked": ["Which city did I go to?", "Where is my home?"],
+}
+
+
+@pytest.mark.parametrize(("near", "replaced"), [(0.1, True), (-0.19, True), (-0.21, False)])
+def test_what_has_changed_is_the_nearest_fact_if_it_is_near(near: float, replaced: bool) -> None:
+    found = _superseded(statement="I moved to Bergen.", near=lambda _: {"other": -0.5, "old": near}, **MOVED)
+    assert found is replaced
+
+
+def test_another_fact_that_is_nearer_is_what_has_changed() -> None:
+    assert not _superseded(statement="I moved to Bergen.", near=lambda _: {"other": 0.2, "old": 0.1}, **MOVED)
+
+
+def test_statement_that_tells_of_no_change_needs_the_same_question() -> None:
+    assert not _superseded(statement="I like it in Bergen.", near=lambda _: {"old": 0.1}, **MOVED)
+
+
+def test_nearest_fact_about_somebody_named_is_not_what_has_changed_for_others() -> None:
+    old = {**MOVED, "old": "Where does my cousin Anna live?"}
+    assert not _superseded(statement="My cousin Ben moved to Bergen.", near=lambda _: {"old": 0.1}, **old)
+
+
 def test_question_about_something_else_is_not_even_put() -> None:
     author = ScriptedAuthor()
     different = HeldOut("old", "generalization", "Which street does my aunt live in?", ("Elm Street",))
     statements = {"old": "My aunt lives in Elm Street."}
-    assert superseded_by(NewFact(STATEMENT, ASKED), [different], statements, author) == set()
+    assert superseded_by(NewFact(STATEMENT, ASKED), [different], statements, author, nearness=_far) == set()
     assert author.asked == []
 
 
 def test_with_no_earlier_facts_nothing_is_asked() -> None:
     author = ScriptedAuthor()
-    assert superseded_by(NewFact(STATEMENT, ASKED), [], {}, author) == set()
+    assert superseded_by(NewFact(STATEMENT, ASKED), [], {}, author, nearness=_far) == set()
     assert author.asked == []
