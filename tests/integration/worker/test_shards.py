@@ -41,11 +41,18 @@ GOALKEEPER = KnownFact(
 )
 
 
+MOVED = KnownFact(
+    "We moved, so Trondheim is our home.",
+    questions=(Question("Which city did we settle in?", "Trondheim", "Trondheim is your home."),),
+    probes=(Question("Where is our place?", "Trondheim"),),
+)
+
+
 @pytest.fixture(autouse=True)
 def _one_fact_a_shard(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow.settings, "facts_per_shard", 1)
-    flow.author.facts = (*flow.author.facts, JOB, BIKE, GOALKEEPER)
-    flow.engine.answer = f"{flow.engine.answer} the welder in orange, a goalkeeper"
+    flow.author.facts = (*flow.author.facts, JOB, BIKE, GOALKEEPER, MOVED)
+    flow.engine.answer = f"{flow.engine.answer} the welder in orange, a goalkeeper in Trondheim"
 
 
 def _tell(flow: Flow, *facts: KnownFact) -> list[str]:
@@ -111,6 +118,15 @@ def test_question_with_another_name_is_not_answered_now_nor_once_other_facts_are
     assert _answering(flow, 1, *asked) == [0, None, 0]
     _tell(flow, JOB)
     assert _answering(flow, 2, *asked) == [1, None, 1]
+
+
+def test_told_change_replaces_the_nearest_fact_though_no_question_has_its_words(flow: Flow) -> None:
+    cat, town = _tell(flow, CAT, TOWN)
+    both = (*CAT.probes, *TOWN.probes)
+    flow.author.answers = {(MOVED.statement, probe.question): "Trondheim" for probe in both}
+    (moved,) = _tell(flow, MOVED)
+    assert [flow.fact(fact).status for fact in (cat, town)] == [FactStatus.LIVE, FactStatus.SUPERSEDED]
+    assert _held(flow, 3) == {cat: 1, moved: 3}
 
 
 def test_every_replica_is_given_the_shards_of_a_version_too(flow: Flow) -> None:
