@@ -94,7 +94,7 @@ class Learner:
         """Free greedy answers as text, [candidate][question]."""
         return self._texts(self._generate(questions, weights, max_tokens=PROBE_TOKENS))
 
-    def begin_answers(self, questions: Sequence[str], weights: Weights | None) -> list[list[str]]:
+    def begin_answers(self, questions: Sequence[str], weights: Weights) -> list[list[str]]:
         """What free greedy answers begin with, [candidate][question]: as long as the base's own that are kept."""
         return self._texts(self._generate(questions, weights, max_tokens=BASE_ANSWER_TOKENS))
 

@@ -17,7 +17,7 @@ from engram.routing import OWN_SHARD
 from scope.decision import Scope
 from worker.learner import Learner
 from worker.self_edits import HeldOut
-from worker.served import Served, answer_as_served
+from worker.served import Served, answer_as_served, answered_by
 from worker.training.stacked_lora import Weights, stack
 
 Item = TypeVar("Item")
@@ -161,8 +161,7 @@ def _some(items: Sequence[Asked], kind: ProbeKind, *, most: int, seed: int) -> l
 
 def _changed(learner: Learner, live: Served, items: Sequence[Asked]) -> list[Asked]:
     """Those whose answer a publication may change, all about new facts, and what the base answers as it ever did."""
-    before = learner.answering([item.question for item in items], live.scope)
-    before = [live.version if shard == OWN_SHARD else shard for shard in before]
+    before = answered_by(learner, [item.question for item in items], live)
     return [
         item
         for item, shard in zip(items, before, strict=True)

@@ -85,6 +85,12 @@ def answer_as_served(learner: Learner, questions: Sequence[str], *served: Served
     return rows
 
 
+def answered_by(learner: Learner, questions: Sequence[str], served: Served) -> list[int | None]:
+    """The version whose weights answer each question, None for the base: a shard is an earlier version's."""
+    answering = learner.answering(questions, served.scope)
+    return [served.version if shard == OWN_SHARD else shard for shard in answering]
+
+
 def _in_order(answers: Mapping[int, str], count: int) -> list[str]:
     return [answers[number] for number in range(count)]
 

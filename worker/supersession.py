@@ -42,6 +42,10 @@ class NewFact:
     asked: Sequence[str]
     surely: Sequence[str] = ()
 
+    @property
+    def tells_change(self) -> bool:
+        return _CHANGES.search(self.statement) is not None
+
 
 # How near each earlier fact is, by id, to a new one (`worker.nearness`).
 Nearness = Callable[[NewFact], Mapping[str, float]]
@@ -56,7 +60,7 @@ def superseded_by(
     change all questions about the earlier fact that is nearest. `statements` of the earlier facts, by id.
     """
     known = [*earlier, *_clozes(earlier, statements)]
-    changed = _nearest(nearness(new)) if _CHANGES.search(new.statement) else None
+    changed = _nearest(nearness(new)) if new.tells_change else None
     names = names_in(new.statement).union(*map(names_in, new.asked))
     about_changed = [p for p in known if p.fact_id == changed and _is_of(names, names_in(p.question))]
     candidates = list(dict.fromkeys([*about_changed, *_asking_same(new, known)]))
@@ -83,26 +87,27 @@ def _clozes(earlier: Sequence[HeldOut], statements: Mapping[str, str]) -> list[H
 def _asking_same(new: NewFact, known: Sequence[HeldOut]) -> list[HeldOut]:
     """Those that have nearly the content words of one of the new fact's questions, and none that nothing about the new
     fact has."""
-    changes = bool(_CHANGES.search(new.statement))
-    if _SEVERAL.search(new.statement) and not changes:
+    if _SEVERAL.search(new.statement) and not new.tells_change:
         return []
     own = [content_words(question) for question in new.asked]
     words = content_words(new.statement).union(*own)
     return [
         probe
         for probe in known
-        if content_words(probe.question) <= words
-        and any(_same_thing(probe.question, asked, changes=changes) for asked in own)
+        if (old := content_words(probe.question)) <= words
+        and any(_same_thing(old, asked, fewest=_fewest_shared(probe.question, new)) for asked in own)
     ]
 
 
-def _same_thing(old_question: str, new: frozenset[str], *, changes: bool) -> bool:
-    """One shared word is enough only to ask for something of the user's (*who is my dentist*) that has changed: what I
-    am allergic to or like, I may be or like beside much else."""
-    old = content_words(old_question)
+def _same_thing(old: frozenset[str], new: frozenset[str], *, fewest: int) -> bool:
     shared = len(old & new)
-    fewest = 1 if changes and _OWN.search(old_question) else _FEWEST_SHARED
     return shared >= fewest and shared >= _MIN_SHARED * max(len(old), len(new))
+
+
+def _fewest_shared(old_question: str, new: NewFact) -> int:
+    """One word is enough only to ask for something of the user's (*who is my dentist*) that has changed: what I am
+    allergic to or like, I may be or like beside much else."""
+    return 1 if new.tells_change and _OWN.search(old_question) else _FEWEST_SHARED
 
 
 def _nearest(near: Mapping[str, float]) -> str | None:

@@ -15,11 +15,10 @@ from worker.author.dataset import Example, load_examples, split, studied_facts
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """One thing to remember of a fact. `reply` is the answer as a sentence, empty where nobody wrote one."""
+    """One thing to remember of a fact."""
 
     answers: tuple[str, ...]
     questions: tuple[str, ...]
-    reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +87,7 @@ def _of_examples(examples: Iterable[Example]) -> list[Fact]:
         Fact(
             f"fact_{number}",
             quote["quote"],
-            tuple(
-                Detail((detail["answer"],), tuple(detail["questions"]), detail["reply"]) for detail in quote["details"]
-            ),
+            tuple(Detail((detail["answer"],), tuple(detail["questions"])) for detail in quote["details"]),
         )
         for number, quote in enumerate(studied_facts(examples))
     ]

@@ -11,7 +11,7 @@ from evals.gate.material import Situation
 from evals.gate.verdict import Scores
 from worker.learner import Learner
 from worker.self_edits import HeldOut
-from worker.served import Served, answer_as_served
+from worker.served import Served, answer_as_served, answered_by
 from worker.training.anchors import is_told
 
 MOST_CONTROLS = 20
@@ -49,8 +49,7 @@ class Judge:
     def _may_change(self, probes: Sequence[HeldOut], live: Served, candidates: Served) -> list[HeldOut]:
         """Those that the candidates' own weights, or another shard than before, would answer."""
         questions = [probe.question for probe in probes]
-        before, after = (self.learner.answering(questions, one.scope) for one in (live, candidates))
-        before = [live.version if shard == OWN_SHARD else shard for shard in before]
+        before, after = answered_by(self.learner, questions, live), self.learner.answering(questions, candidates.scope)
         pairs = zip(probes, before, after, strict=True)
         return [probe for probe, old, new in pairs if new == OWN_SHARD or new != old]
 
@@ -83,7 +82,7 @@ def open_judge(learner: Learner, *, seed: int) -> Judge:
     rng = random.Random(f"{seed} judge")
     controls = [(row["question"], tuple(told_once.golds(row))) for row in _shuffled("controls.jsonl", rng)]
     never = [row["question"] for row in _shuffled("false_recall.jsonl", rng)]
-    base = learner.begin_answers([question for question, _ in controls] + never, None)[0]
+    base = learner.base_answers([question for question, _ in controls] + never)
     known = [control for control, answer in zip(controls, base, strict=False) if is_right(answer, control[1])]
     return Judge(learner, tuple(known[:MOST_CONTROLS]), tuple(zip(never, base[len(controls) :], strict=True)))
 

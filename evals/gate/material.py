@@ -97,9 +97,7 @@ def by_author(facts: Sequence[Fact], author: Author, *, seed: int) -> list[Mater
     return found
 
 
-def _material(
-    fact: Fact, drafts: Sequence[Draft], probes: Sequence[HeldOut], wordings: Sequence[Note] = ()
-) -> Material:
+def _material(fact: Fact, drafts: Sequence[Draft], probes: Sequence[HeldOut], wordings: Sequence[Note]) -> Material:
     seen = [note.prompt for draft in drafts for note in draft.notes] + [note.prompt for note in wordings]
     seen += [probe.question for probe in probes]
     kept_back = [

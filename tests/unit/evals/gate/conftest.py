@@ -84,7 +84,7 @@ class WellReadAuthor(ScriptedAuthor):
 def _known(fact: Fact) -> KnownFact:
     """The author writes the first half of a person's questions; the other half stays unasked."""
     questions = [
-        Question(question, detail.answers[0], detail.reply)
+        Question(question, detail.answers[0], f"It is {detail.answers[0]}.")
         for detail in fact.details
         for question in detail.questions[:2]
     ]
