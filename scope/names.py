@@ -18,7 +18,7 @@ _TIMES_NAMED = 2  # a name in one question alone may be the author's own
 _WORD = re.compile(r"[^\W_](?:[\w.'’-]*\w)?")
 _BEGINS = re.compile(r"(?:^|[.!?:;\n])[\s\"“”’(]*$")
 _SHORTENED = re.compile(r"\b(?:[A-Z]|Dr|Mr|Mrs|Ms|Prof|St)\. ?$")  # *F. Scott*, *Dr. Lund*: no sentence ends there
-_TITLES = frozenset({"dr", "mr", "mrs", "m", "prof", "st"})  # in the singular
+_TITLES = frozenset({"dr", "mr", "mrs", "ms", "prof", "st"})
 _POSSESSIVE = re.compile(r"['’]s$")
 _I = re.compile(r"I(?:['’]\w+)?")
 

@@ -18,6 +18,7 @@ from scope.names import asked_by_name, names_in
         ("Is the F. Scott prize mine?", {"f", "scott"}),
         ("Who is Dr. Okafor?", {"okafor"}),
         ("Is Mrs Lund in, or Dr. Lund's nurse?", {"lund"}),
+        ("When can I see Ms. Berg?", {"berg"}),
         ("WHERE DOES MY SISTER LIVE?", set()),
         ("When do I fly to Malmö?", {"malmo"}),
         ("", set()),
