@@ -73,7 +73,7 @@ class GatePolicy:
     min_gain: float = 0.3
     max_retention_loss: float = 0.15
     min_locality: float = 0.85
-    max_false_recall: float = 0.6
+    max_false_recall: float = 0.85
     max_kl: float = 0.3
     teaches: bool = True
 

@@ -55,10 +55,15 @@ class Replica:
         return {model["id"]: model["root"] for model in response.json()["data"]}
 
     async def load(self, name: str, path: str) -> None:
-        """Load an adapter; one that is there already is a success only from the same path."""
+        """Load an adapter; one that is there already is a success only from the same path.
+
+        Raises AdapterLoadFailed if a healthy engine refuses it, EngineUnavailable if the engine is at fault.
+        """
         response = await self._request("POST", "/v1/load_lora_adapter", json={"lora_name": name, "lora_path": path})
         refused = not response.is_success
         if refused and not (response.status_code == 400 and (await self.adapters()).get(name) == path):
+            if not await self.is_healthy():  # a dying engine refuses every adapter: nothing is said about this one
+                raise EngineUnavailable(f"engine {self.url} went down while it loaded {name}")
             raise AdapterLoadFailed(f"{self.url} did not load {name}: {response.status_code} {response.text[:300]}")
         self.loaded |= {name}
 

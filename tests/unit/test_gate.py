@@ -43,7 +43,7 @@ def test_a_candidate_that_learned_and_kept_is_admitted_with_every_check_as_a_rea
     [
         ("retention", _report(retention=SliceScore(asked=40, right=33, live_right=40))),
         ("locality", _report(locality=SliceScore(asked=40, right=33, live_right=40))),
-        ("false_recall", _report(false_recall=SliceScore(asked=20, right=7))),
+        ("false_recall", _report(false_recall=SliceScore(asked=20, right=2))),
         ("kl", _report(kl=0.31)),
         ("kl", _report(kl=math.nan)),
         ("kl", _report(kl=math.inf)),
