@@ -75,9 +75,9 @@ class Settings(BaseSettings):
         0.05, ge=0, description="Loss on its notes, in nats a token, at which a candidate's training ends. 0: never."
     )
     rehearsal_notes_per_step: int = Field(9, description="Notes of earlier facts in each step.")
-    anchor_prompts_per_step: int = Field(3, description="Unrelated prompts in each step, held to the base's answers.")
+    anchor_prompts_per_step: int = Field(2, description="Unrelated prompts in each step, held to the base's answers.")
     personal_anchors_per_step: int = Field(
-        2, description="Questions about the user that were never told in each step, held to the base's answers."
+        1, description="Questions about the user that were never told in each step, held to the base's answers."
     )
     anchor_weight: float = Field(1.5, description="Weight of the KL term to the base on anchor prompts.")
     consolidate_after_runs: int = Field(
