@@ -32,6 +32,7 @@ app = typer.Typer(
 keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
 author_app = typer.Typer(help="The adapter that writes study notes.", no_args_is_help=True)
 encoder_app = typer.Typer(help="The adapter that reads wordings of a question alike.", no_args_is_help=True)
+supersession_app = typer.Typer(help="Which earlier fact a new statement replaces.", no_args_is_help=True)
 app.add_typer(facts.app, name="facts")
 app.add_typer(runs.app, name="runs")
 app.add_typer(adapters.app, name="adapters")
@@ -40,6 +41,7 @@ app.command()(adapters.promote)
 app.add_typer(keys_app, name="keys")
 app.add_typer(author_app, name="author")
 app.add_typer(encoder_app, name="encoder")
+app.add_typer(supersession_app, name="supersession")
 
 
 @app.command()
@@ -140,6 +142,17 @@ def encoder_root() -> None:
 def encoder_train(context: typer.Context) -> None:
     """Train the question encoder again from the examples. Options go to `python -m worker.encoder.train`."""
     raise typer.Exit(_delegate("worker.encoder.train", context.args))
+
+
+@supersession_app.callback()
+def supersession_root() -> None:
+    """The classifier that tells which earlier fact a new statement replaces."""
+
+
+@supersession_app.command("train", context_settings=PASS_THROUGH)
+def supersession_train(context: typer.Context) -> None:
+    """Train it again from the pairs. Options go to `python -m worker.supersession.train`."""
+    raise typer.Exit(_delegate("worker.supersession.train", context.args))
 
 
 @app.command("base-answers", context_settings=PASS_THROUGH)

@@ -100,8 +100,7 @@ class Settings(BaseSettings):
     gate_max_retention_loss: float = Field(0.15, description="Largest share of earlier facts' probes that may be lost.")
     gate_min_locality: float = Field(0.85, description="Least share of control answers that stay right.")
     gate_max_false_recall: float = Field(
-        0.85,
-        description="Largest share of never-told questions that the weights alone, without their scope, answer as told.",
+        0.85, description="Largest share of never-told questions answered as told by the weights alone."
     )
     gate_max_kl: float = Field(0.3, description="Largest mean KL(base || candidate) a token on held-out prompts, nats.")
 

@@ -170,11 +170,6 @@ def digests_of(questions: Iterable[str]) -> Digests:
     return np.array(whole, np.uint64)
 
 
-def near(messages_QD: Vectors, taught_KD: Vectors) -> Vectors:
-    """How near each message is to what was taught as one thing, [Q]: -1 to 1."""
-    return _near(messages_QD @ taught_KD.T)
-
-
 def _near(similarities_QK: Vectors) -> Vectors:
     return _nearest(similarities_QK, min(NEAREST, -(-similarities_QK.shape[1] // NEAREST)))
 

@@ -1,6 +1,6 @@
 """Prepare what a run trains on and is examined with, and store it: candidates, probes, supersessions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 
 from engram.db import Database
@@ -14,10 +14,12 @@ from worker.curriculum import Lesson
 from worker.progress import Progress
 from worker.self_edits import STRATEGIES, HeldOut, Note, Strategy, choose_probes, notes_of, studied, wordings_of
 from worker.study import Study, study
-from worker.supersession import Nearness, NewFact, superseded_by
 
 # Of thirty facts at once, a rate of 2e-3 recalled more than 1e-3 did.
 RELEARNING_RATES = (1.0, 0.75, 0.5)
+
+# Which of the earlier facts, statements by id, a new statement replaces.
+Supersedes = Callable[[str, Mapping[str, str]], set[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Material:
 
 
 def prepare_material(
-    database: Database, lesson: Lesson, author: Author, progress: Progress, *, nearness: Nearness, seed: int
+    database: Database, lesson: Lesson, author: Author, progress: Progress, *, supersedes: Supersedes, seed: int
 ) -> Material:
     """Write self-edits for the new facts; to relearn, take the notes that already taught the kept ones."""
     if lesson.relearns:
@@ -52,8 +54,7 @@ def prepare_material(
     written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed, again=lesson.again)
     probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]
     teachable = _reject_unteachable(database, lesson, written, probes)
-    new = [one for one in written if one.fact_id in teachable]
-    superseded = _supersede(database, lesson, new, probes, author=author, nearness=nearness)
+    superseded = _supersede(database, lesson, teachable, supersedes)
     drafts = [
         (
             strategy.name,
@@ -94,23 +95,13 @@ def _reject_unteachable(
     return teachable
 
 
-def _supersede(
-    database: Database,
-    lesson: Lesson,
-    new: Sequence[Study],
-    probes: Sequence[HeldOut],
-    *,
-    author: Author,
-    nearness: Nearness,
-) -> frozenset[str]:
+def _supersede(database: Database, lesson: Lesson, teachable: Set[str], supersedes: Supersedes) -> frozenset[str]:
     """Mark earlier facts that the new ones contradict: the latest truth wins, history is kept."""
-    ids = {one.fact_id for one in new}
-    replaced = {fact.supersedes_id: fact.id for fact in lesson.new if fact.id in ids and fact.supersedes_id}
-    for one in new:
-        surely = [p.question for p in probes if p.fact_id == one.fact_id] + [each.question for each in one.clozes]
-        told = NewFact(one.statement, [each.question for each in one.asked] + surely, surely)
-        for old_id in superseded_by(told, lesson.earlier, lesson.kept, author, nearness=nearness):
-            replaced.setdefault(old_id, one.fact_id)
+    new = [fact for fact in lesson.new if fact.id in teachable]
+    replaced = {fact.supersedes_id: fact.id for fact in new if fact.supersedes_id}
+    for fact in new:
+        for old_id in supersedes(fact.statement, lesson.kept):
+            replaced.setdefault(old_id, fact.id)
     with database.transaction() as session:
         facts = FactRepository(session)
         for old in facts.by_ids(replaced):

@@ -26,12 +26,12 @@ from worker.author.client import Author
 from worker.curriculum import Lesson, plan_lesson
 from worker.learner import Learner
 from worker.material import Material, prepare_material
-from worker.nearness import nearness
 from worker.probing import Asked, Examination, Examined, examine, unknown_to
 from worker.progress import Progress
 from worker.self_edits import Note, right_replies
 from worker.served import Served, read_scope, read_served, read_shards, save_served
-from worker.supersession import NewFact
+from worker.supersession.decision import superseded_by
+from worker.supersession.judge import open_judge
 from worker.teaching import teach
 from worker.training.stacked_lora import Weights, select
 from worker.training.steps import Progress as TrainingProgress
@@ -86,7 +86,7 @@ class Pipeline:
                 lesson,
                 self.author,
                 progress,
-                nearness=lambda new: self._nearness(lesson, new),
+                supersedes=self._supersedes,
                 seed=self.settings.seed + 1000 * lesson.attempt,
             )
         if not material.candidates:
@@ -144,16 +144,11 @@ class Pipeline:
     def _shard(self, lesson: Lesson) -> Callable[[int], Weights]:
         return read_shards(self.learner, self.database, lesson.space_id)
 
-    def _nearness(self, lesson: Lesson, new: NewFact) -> Mapping[str, float]:
-        """Of every live fact to a new one; of none where there is no sentence encoder."""
+    def _supersedes(self, statement: str, earlier: Mapping[str, str]) -> set[str]:
+        """The earlier facts that a new statement replaces; none where there is no sentence encoder."""
         if self.learner.sentences is None:
-            return {}
-        taught: dict[str, list[str]] = {}
-        for note in (*lesson.rehearsal, *lesson.elsewhere):
-            taught.setdefault(note.fact_id, []).append(note.prompt)
-        return nearness(
-            self.learner.sentences, new, taught, read_scope(self.database, lesson.space_id, lesson.parent_version)
-        )
+            return set()
+        return superseded_by(statement, earlier, sentences=self.learner.sentences, judge=open_judge())
 
     def _scope(
         self,

@@ -24,7 +24,8 @@ from worker.author.client import Author
 from worker.learner import Anchors, Learner
 from worker.outcomes import LEARNED_SHARE
 from worker.self_edits import Note
-from worker.supersession import NewFact, superseded_by
+from worker.supersession.decision import superseded_by
+from worker.supersession.judge import open_judge
 from worker.teaching import anchor_groups, training_plan
 from worker.training.anchors import is_told
 from worker.training.rows import Row
@@ -133,7 +134,7 @@ def _of_group(bench: Bench, group: int, *, first: int) -> Iterator[tuple[Place, 
         return
     *written, other = by_author([*chosen.new, chosen.other], bench.author, seed=_seed(bench, group))
     for number, new in enumerate(written[first:], start=first):
-        if not (new.is_usable and other.notes) or _replaces(new, ledger.earlier, bench.author):
+        if not (new.is_usable and other.notes) or _replaces(new, ledger.earlier, bench.learner):
             bench.say(f"passed over: {new.fact.statement}")
             continue
         yield Place(group, number + 1), _situation(bench, new, ledger, other), ledger
@@ -247,13 +248,12 @@ def _knows(bench: Bench, live: Weights, material: Material) -> bool:
     return right >= bench.options.learned_share * len(material.probes)
 
 
-def _replaces(new: Material, earlier: Sequence[Material], author: Author) -> bool:
+def _replaces(new: Material, earlier: Sequence[Material], learner: Learner) -> bool:
     """Whether the new fact contradicts an earlier one: a run would drop that one, which is not what is measured."""
-    asked = [each.question for each in new.probes] + [note.prompt for note in (*new.notes, *new.wordings)]
-    probes = [probe for one in earlier for probe in one.probes]
+    if learner.sentences is None:
+        return False
     statements = {one.fact.fact_id: one.fact.statement for one in earlier}
-    fact = NewFact(new.fact.statement, asked)
-    return bool(superseded_by(fact, probes, statements, author, nearness=lambda _: {}))
+    return bool(superseded_by(new.fact.statement, statements, sentences=learner.sentences, judge=open_judge()))
 
 
 def _seed(bench: Bench, number: int) -> int:

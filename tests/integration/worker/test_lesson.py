@@ -23,7 +23,7 @@ def _plan(flow: Flow) -> Lesson:
 
 def _prepare(flow: Flow, lesson: Lesson) -> Material:
     progress = Progress(flow.database, lesson.run_id)
-    return prepare_material(flow.database, lesson, flow.pipeline.author, progress, nearness=lambda _: {}, seed=0)
+    return prepare_material(flow.database, lesson, flow.pipeline.author, progress, supersedes=lambda *_: set(), seed=0)
 
 
 def test_lesson_holds_the_new_facts_and_what_the_live_version_knows(flow: Flow) -> None:

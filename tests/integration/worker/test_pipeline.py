@@ -267,7 +267,6 @@ def test_new_truth_replaces_the_old_one_and_is_not_trained_against_it(
         return train(trainer, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Trainer, "train", watched)
-    flow.author.answers = {(NEW_TOWN.statement, TOWN.probes[0].question): "Oslo"}
     (new,) = flow.state(NEW_TOWN)
     assert flow.learn().status == RunStatus.PUBLISHED
     assert (flow.fact(old).status, flow.fact(new).status) == (FactStatus.SUPERSEDED, FactStatus.LIVE)
@@ -279,10 +278,9 @@ def test_new_truth_replaces_the_old_one_and_is_not_trained_against_it(
 
 
 def _move(flow: Flow) -> tuple[str, str]:
-    """A town that is live, and another one stated since, which the author takes to replace it."""
+    """A town that is live, and another one stated since, which replaces it."""
     (old,) = flow.state(TOWN)
     flow.learn()
-    flow.author.answers = {(NEW_TOWN.statement, TOWN.probes[0].question): "Oslo"}
     (new,) = flow.state(NEW_TOWN)
     return old, new
 
@@ -353,7 +351,6 @@ def test_every_old_truth_that_one_new_fact_replaced_stands_again(flow: Flow) -> 
     flow.author.facts = (*flow.author.facts, second)
     both = flow.state(TOWN, second)
     flow.learn()
-    flow.author.answers = {(NEW_TOWN.statement, TOWN.probes[0].question): "Oslo"}
     flow.state(NEW_TOWN)
     superseded: list[str] = []
     flow.learned = lambda strategy, fact_id: bool(

@@ -1,171 +1,121 @@
-"""A new statement replaces an earlier fact only where it answers the same question otherwise."""
+"""A new statement replaces the earlier facts that it makes untrue, as the shipped judge reads them."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from tests.fakes.author import ScriptedAuthor
-from worker.author import tasks
-from worker.self_edits import HeldOut
-from worker.supersession import Nearness, NewFact, superseded_by
+from scope.decision import Vectors
+from scope.encoder import open_encoder
+from worker.supersession.decision import MOST_JUDGED, superseded_by
+from worker.supersession.judge import Judge, open_judge
+from worker.supersession.train import Config, Example, _batches, examined, read_examples, train
 
-STATEMENT = "My dentist is called Okafor."
-ASKED = ("What is the name of my dentist?", "What is my dentist called?")
-OLD_STATEMENT = "The name of my dentist is Lund."
-
-
-def _superseded(
-    *,
-    old: str = "What is the surname of my dentist?",
-    golds: Sequence[str] = ("Lund",),
-    answer: str = "Okafor",
-    statement: str = STATEMENT,
-    asked: Sequence[str] = (*ASKED, "What is my dentist's surname?"),
-    old_statement: str = OLD_STATEMENT,
-    old_cloze: str = "",
-    near: Nearness = lambda _: {},
-) -> bool:
-    author = ScriptedAuthor(answers={(statement, old): answer, (statement, old_cloze): answer})
-    earlier = [HeldOut("old", "generalization", old, tuple(golds))]
-    return superseded_by(NewFact(statement, asked), earlier, {"old": old_statement}, author, nearness=near) == {"old"}
-
-
-def test_fact_whose_question_has_another_answer_now_is_superseded() -> None:
-    assert _superseded()
-
-
-def test_fact_with_the_same_answer_stays() -> None:
-    assert not _superseded(golds=["Okafor"], old_statement="The name of my dentist is Okafor.")
-
-
-@pytest.mark.parametrize(
-    ("old", "now", "differs"),
-    [
-        ("9 May", "5 May", True),
-        ("Ann Lund", "Ann Berg", True),
-        ("Oslo", "in Oslo", False),
-        ("the 9th of May", "9th of May", False),
-        ("Oslo", "", False),
-    ],
-)
-def test_answers_differ_if_neither_says_the_other(old: str, now: str, differs: bool) -> None:
-    assert _superseded(golds=[old], answer=now) is differs
-
-
-def test_answer_that_says_any_of_the_right_ones_is_the_same() -> None:
-    assert not _superseded(golds=["Lund", "Okafor"], answer="Okafor in Bergen")
-
-
-def test_fact_that_the_statement_says_nothing_about_stays() -> None:
-    assert not _superseded(answer=tasks.UNKNOWN)
-
-
-def test_question_with_a_word_that_nothing_about_the_new_fact_has_asks_for_another() -> None:
-    asked = ["When does my train to Lund leave?", "When does my train leave for Lund?"]
-    assert not _superseded(
-        old="When does my train to Malmö leave?",
-        golds=["9:15"],
-        answer="10:30",
-        statement="My train to Lund leaves at 10:30.",
-        asked=asked,
-        old_statement="My train to Malmö leaves at 9:15.",
-    )
-
-
-def test_same_sentence_with_another_detail_replaces_it_however_it_was_asked_for() -> None:
-    assert _superseded(
-        old="In what function does Guy Moussi play?",
-        golds=["midfielder"],
-        answer="linebacker",
-        statement="Guy Moussi, the linebacker.",
-        asked=["Guy Moussi, the what?", "What position does Guy Moussi have?"],
-        old_statement="Guy Moussi, the midfielder.",
-        old_cloze="Guy Moussi, the what?",
-    )
-
-
-def _now(statement: str, asked: str, old: str = "Who is my dentist?") -> bool:
-    return _superseded(old=old, statement=statement, asked=[asked], old_statement="My dentist is Lund.")
-
-
-def test_one_shared_word_is_enough_for_something_of_ones_own_that_has_changed() -> None:
-    assert not _now("My dentist is Okafor.", "Who is my dentist?")
-    assert _now("My dentist is Okafor now.", "Who is my dentist?")
-
-
-def test_what_one_is_allergic_to_may_be_several_things() -> None:
-    asked = "What am I allergic to?"
-    old: dict[str, Any] = {
-        "old": asked,
-        "golds": ["peanuts"],
-        "answer": "birch",
-        "old_statement": "I'm allergic to peanuts.",
-    }
-    assert not _superseded(statement="I'm allergic to birch.", asked=[asked, "I'm allergic to what?"], **old)
-    assert not _superseded(statement="I'm now allergic to birch.", asked=[asked], **old)
-
-
-def test_what_is_added_replaces_nothing() -> None:
-    question = "Which instrument do I play?"
-    old: dict[str, Any] = {"old": question, "golds": ["cello"], "answer": "harp", "old_statement": "I play the cello."}
-    assert _superseded(statement="The instrument that I play is the harp.", asked=[question], **old)
-    assert not _superseded(statement="Another instrument that I play is the harp.", asked=[question], **old)
-
-
-def test_other_sentences_may_add() -> None:
-    old: dict[str, Any] = {"old": "On which day is my big exam?", "golds": ["Monday"], "answer": "Friday"}
-    old |= {"old_statement": "My big exam is on Monday.", "asked": ["When is my big exam?", "On which day is my exam?"]}
-    assert _superseded(statement="My big exam is on Friday. I also like tea.", **old)
-
-
-def test_what_is_somebody_elses_replaces_nothing_of_ones_own() -> None:
-    old: dict[str, Any] = {"old": "What colour is my car?", "golds": ["blue"], "answer": "red"}
-    asked = ["What colour is my brother's car?", "What colour does my brother's car have?"]
-    assert not _superseded(statement="My brother's car is red.", asked=asked, old_statement="My car is blue.", **old)
-
-
-def _far(_new: NewFact) -> dict[str, float]:
-    return {}
-
-
-MOVED: dict[str, Any] = {
-    "old": "Where do I live?",
-    "golds": ["Oslo"],
-    "answer": "Bergen",
-    "old_statement": "I live in Oslo.",
-    "asked": ["Which city did I go to?", "Where is my home?"],
+LEDGER = {
+    "home": "I live in Oslo.",
+    "dentist": "My dentist is Dr Lund.",
+    "sister": "My sister Ada has a dog called Bo.",
+    "tea": "My favourite tea is jasmine.",
 }
 
 
-@pytest.mark.parametrize(("near", "replaced"), [(0.1, True), (-0.19, True), (-0.21, False)])
-def test_what_has_changed_is_the_nearest_fact_if_it_is_near(near: float, replaced: bool) -> None:
-    found = _superseded(statement="I moved to Bergen.", near=lambda _: {"other": -0.5, "old": near}, **MOVED)
-    assert found is replaced
+def _superseded(statement: str, earlier: dict[str, str] = LEDGER) -> set[str]:
+    return superseded_by(statement, earlier, sentences=open_encoder(), judge=open_judge())
 
 
-def test_another_fact_that_is_nearer_is_what_has_changed() -> None:
-    assert not _superseded(statement="I moved to Bergen.", near=lambda _: {"other": 0.2, "old": 0.1}, **MOVED)
+@pytest.mark.parametrize(
+    ("statement", "replaced"),
+    [
+        ("I moved to Trondheim last week.", {"home"}),
+        ("My dentist is Dr Okafor now.", {"dentist"}),
+        ("My favourite tea is rooibos.", {"tea"}),
+        ("My brother lives in Bergen.", set()),
+        ("My cat is called Biscuit.", set()),
+        ("I live in Oslo.", set()),
+    ],
+)
+def test_what_a_statement_makes_untrue_is_replaced(statement: str, replaced: set[str]) -> None:
+    assert _superseded(statement) == replaced
 
 
-def test_statement_that_tells_of_no_change_needs_the_same_question() -> None:
-    assert not _superseded(statement="I like it in Bergen.", near=lambda _: {"old": 0.1}, **MOVED)
+def test_nothing_is_replaced_where_nothing_was_said() -> None:
+    assert _superseded("I live in Oslo.", {}) == set()
 
 
-def test_nearest_fact_about_somebody_named_is_not_what_has_changed_for_others() -> None:
-    old = {**MOVED, "old": "Where does my cousin Anna live?"}
-    assert not _superseded(statement="My cousin Ben moved to Bergen.", near=lambda _: {"old": 0.1}, **old)
+@dataclass
+class Recorder:
+    """Judges everything replaced, and keeps what it was asked."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def replaced(self, statement: str, earlier: list[str]) -> list[float]:
+        self.asked += earlier
+        return [0.9] * len(earlier)
 
 
-def test_question_about_something_else_is_not_even_put() -> None:
-    author = ScriptedAuthor()
-    different = HeldOut("old", "generalization", "Which street does my aunt live in?", ("Elm Street",))
-    statements = {"old": "My aunt lives in Elm Street."}
-    assert superseded_by(NewFact(STATEMENT, ASKED), [different], statements, author, nearness=_far) == set()
-    assert author.asked == []
+@dataclass
+class Places:
+    """Vectors by text."""
+
+    of: dict[str, Vectors]
+
+    def encode(self, texts: list[str]) -> Vectors:
+        return np.stack([self.of[text] for text in texts])
 
 
-def test_with_no_earlier_facts_nothing_is_asked() -> None:
-    author = ScriptedAuthor()
-    assert superseded_by(NewFact(STATEMENT, ASKED), [], {}, author, nearness=_far) == set()
-    assert author.asked == []
+def test_only_the_most_similar_facts_are_judged_however_many_there_are() -> None:
+    said = {f"f{number}": f"fact {number}" for number in range(40)}
+    at = {text: np.array([np.cos(number), np.sin(number)]) for number, text in enumerate(said.values())}
+    angle = {number: np.cos(number) for number in range(40)}
+    sentences: Any = Places({**at, "new": np.array([1.0, 0.0])})
+    judge: Any = Recorder()
+    found = superseded_by("new", said, sentences=sentences, judge=judge)
+    nearest = sorted(angle, key=lambda number: -angle[number])[:MOST_JUDGED]
+    assert judge.asked == [f"fact {number}" for number in nearest]
+    assert found == {f"f{number}" for number in nearest}
+
+
+def test_judge_leaves_the_sentence_encoder_as_it_was() -> None:
+    encoder = open_encoder()
+    before = encoder.encode_once(["I live in Oslo."])
+    open_judge().replaced("I moved to Bergen.", ["I live in Oslo."])
+    assert np.array_equal(encoder.encode_once(["I live in Oslo."]), before)
+
+
+def test_pairs_are_judged_alike_alone_and_together() -> None:
+    judge = open_judge()
+    together = judge.replaced("I moved to Bergen.", list(LEDGER.values()))
+    alone = [judge.replaced("I moved to Bergen.", [old])[0] for old in LEDGER.values()]
+    assert together == pytest.approx(alone, abs=1e-2)
+
+
+def test_shipped_judge_finds_most_held_out_changes_and_takes_few_others_for_one() -> None:
+    held_out = read_examples(held_out=True)
+    judge = open_judge()
+    probabilities = [judge.replaced(each.new, [each.old])[0] for each in held_out]
+    found = [p > 0.5 for p, each in zip(probabilities, held_out, strict=True) if each.replaces]
+    wrong = [p > 0.5 for p, each in zip(probabilities, held_out, strict=True) if not each.replaces]
+    assert sum(found) / len(found) >= 0.8
+    assert sum(wrong) / len(wrong) <= 0.08
+
+
+def test_training_sees_each_example_once_an_epoch() -> None:
+    import random
+
+    examples = [Example(f"old {n}", f"new {n}", n % 2 == 0) for n in range(21)]
+    drawn = [each for batch in _batches(examples, random.Random(0), size=4) for each in batch]
+    assert sorted(drawn, key=str) == sorted(examples, key=str)
+
+
+def test_trained_judge_is_read_as_it_was_written(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = read_examples(held_out=False)[:8]
+    monkeypatch.setattr("worker.supersession.train.read_examples", lambda *, held_out: few)
+    torch.manual_seed(0)
+    train(tmp_path, Config(epochs=1, batch=4, rank=2, first_layer=11))
+    from worker.supersession.judge import read_judge
+
+    judge: Judge = read_judge(open_encoder(), tmp_path)
+    assert judge.head.weight.abs().sum() > 0
+    assert "found" in examined(judge, few)

@@ -1,0 +1,175 @@
+"""Train the judge from the pairs in `data/`, and examine it with the held-out ones: `engram supersession train`."""
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict
+from safetensors.torch import save_file
+
+from scope.encoder import SentenceEncoder, open_encoder
+from worker.supersession import ADAPTER_DIR, DATA_DIR
+from worker.supersession.judge import WEIGHTS, Judge, read_judge, untrained, weights_of
+from worker.training.optimizer import falling
+
+HELD_OUT = "held-out.jsonl"
+REPLACES, BOTH = "replaces", "both"
+_POOL = 8  # batches that are sorted by length together
+_REPORT_EVERY = 20
+_RANKS = range(3, 48)  # of the similar statements that strangers are drawn from
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How the judge is trained; written beside the adapter. `strangers`: how many pairs of similar statements that were
+    not written together are drawn for each written one."""
+
+    epochs: int = 3
+    batch: int = 32
+    learning_rate: float = 5e-4
+    head_rate: float = 1.5e-3
+    rank: int = 16
+    first_layer: int = 4
+    strangers: float = 1.0
+    warmup_steps: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """`replaces`: whether the new statement makes the old one untrue."""
+
+    old: str
+    new: str
+    replaces: bool
+
+
+def read_examples(*, held_out: bool) -> list[Example]:
+    """The written pairs to train on, or those to examine with."""
+    paths = [DATA_DIR / HELD_OUT] if held_out else sorted(DATA_DIR.glob("pairs-*.jsonl"))
+    rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Example(row["old"], row["new"], row["label"] == REPLACES) for row in rows]
+
+
+def train(output: Path, config: Config, *, start: Path | None = None) -> None:
+    """Train on the written pairs and strangers, examine after each epoch, and write the adapter.
+
+    `start`: the adapter to go on from, of the same shape.
+    """
+    torch.manual_seed(config.seed)
+    rng = random.Random(config.seed)
+    encoder = open_encoder()
+    encoder.model.float().requires_grad_(False)
+    lora = LoraConfig.from_pretrained(str(start)) if start else _shape(encoder, config)
+    judge = read_judge(encoder, start) if start else untrained(encoder, lora)
+    groups = [
+        {"params": [p for p in judge.model.parameters() if p.requires_grad], "rate": config.learning_rate},
+        {"params": list(judge.head.parameters()), "rate": config.head_rate},
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    written, held_out = read_examples(held_out=False), read_examples(held_out=True)
+    examples = written + _strangers(written, encoder, rng, count=round(config.strangers * len(written)))
+    steps = config.epochs * math.ceil(len(examples) / config.batch)
+    started, step, loss_sum = time.monotonic(), 0, 0.0
+    for epoch in range(config.epochs):
+        for batch in _batches(examples, rng, size=config.batch):
+            share = min(1.0, (step + 1) / config.warmup_steps) * falling(step / steps)
+            for group in optimizer.param_groups:
+                group["lr"] = share * group["rate"]
+            loss_sum += _learn(judge, batch, optimizer)
+            step += 1
+            if step % _REPORT_EVERY == 0:
+                mean, loss_sum = loss_sum / _REPORT_EVERY, 0.0
+                print(f"step {step}/{steps}  loss {mean:.3f}  {time.monotonic() - started:.0f} s", flush=True)
+        print(f"epoch {epoch + 1}: {examined(judge, held_out)}", flush=True)
+        _save(judge, lora, output, config)
+
+
+def _shape(encoder: SentenceEncoder, config: Config) -> LoraConfig:
+    return LoraConfig(
+        r=config.rank,
+        lora_alpha=config.rank,
+        target_modules=["q", "k", "v", "o", "intermediate.dense", "output.dense"],
+        layers_to_transform=list(range(config.first_layer, encoder.model.config.num_hidden_layers)),
+    )
+
+
+def examined(judge: Judge, examples: Sequence[Example]) -> str:
+    """How many of the held-out pairs it judges rightly."""
+    found = [judge.replaced(each.new, [each.old])[0] > 0.5 for each in examples]
+    right, wrong = (
+        [is_found for is_found, each in zip(found, examples, strict=True) if each.replaces is replaces]
+        for replaces in (True, False)
+    )
+    return f"{sum(right)} of {len(right)} replaced ones found, {sum(wrong)} of {len(wrong)} others taken for replaced"
+
+
+def _learn(judge: Judge, batch: Sequence[Example], optimizer: torch.optim.Optimizer) -> float:
+    logits = judge.logits([(each.old, each.new) for each in batch])
+    labels = torch.tensor([float(each.replaces) for each in batch])
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+def _strangers(
+    written: Sequence[Example], encoder: SentenceEncoder, rng: random.Random, *, count: int
+) -> list[Example]:
+    """Statements with earlier ones of other pairs that say something similar: what a ledger mostly holds.
+
+    The most similar ones are left out, since some of them are replaced indeed.
+    """
+    drawn = rng.sample(written, count)
+    olds = list(dict.fromkeys(each.old for each in written))
+    similar_XO = encoder.encode([each.new for each in drawn]) @ encoder.encode(olds).T
+    strangers = []
+    for each, similar_O in zip(drawn, similar_XO, strict=True):
+        own = {other.old for other in written if each.old == other.old or each.new == other.new}
+        near = [olds[at] for at in (-similar_O).argsort(kind="stable")[: _RANKS.stop] if olds[at] not in own]
+        strangers.append(Example(rng.choice(near[_RANKS.start :]), each.new, False))
+    return strangers
+
+
+def _batches(examples: Sequence[Example], rng: random.Random, *, size: int) -> Iterator[list[Example]]:
+    """All examples once, in batches of about the same length, in random order."""
+    shuffled = rng.sample(examples, len(examples))
+    pools = [shuffled[at : at + _POOL * size] for at in range(0, len(shuffled), _POOL * size)]
+    for pool in pools:
+        pool.sort(key=lambda each: len(each.old) + len(each.new))
+    batches = [pool[at : at + size] for pool in pools for at in range(0, len(pool), size)]
+    yield from rng.sample(batches, len(batches))
+
+
+def _save(judge: Judge, lora: LoraConfig, output: Path, config: Config) -> None:
+    """Half precision: what is judged does not depend on more."""
+    output.mkdir(parents=True, exist_ok=True)
+    weights = weights_of(judge, get_peft_model_state_dict(judge.model))
+    lora.save_pretrained(str(output))
+    save_file({name: value.detach().half().contiguous() for name, value in weights.items()}, output / WEIGHTS)
+    (output / "training.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+
+
+def main() -> None:
+    defaults = Config()
+    parser = argparse.ArgumentParser(prog="engram supersession train", description=__doc__)
+    parser.add_argument("--output", type=Path, default=ADAPTER_DIR)
+    parser.add_argument("--start", type=Path, help="adapter to go on from (default: an untrained one)")
+    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    for name in ("epochs", "batch", "rank", "seed"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(defaults, name))
+    options = vars(parser.parse_args())
+    output, start = options.pop("output"), options.pop("start")
+    train(output, Config(**options), start=start)
+
+
+if __name__ == "__main__":
+    main()
