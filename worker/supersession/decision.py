@@ -1,9 +1,11 @@
 """Decide which earlier facts a new statement replaces: the latest truth wins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 import numpy as np
 
+from engram.grading import normalise
 from scope.encoder import SentenceEncoder
 from worker.supersession.judge import Judge
 
@@ -13,6 +15,10 @@ MIN_PROBABILITY = 0.5
 # A change is mostly of one fact. At even odds 26 of 148 changes, in ledgers of 60, took others with it, half of which
 # were true still; at these 17.
 MIN_PROBABILITY_BESIDE = 0.9
+# The same sentence with another value is a change more often than the judge, which reads names it never met, finds it.
+MIN_PROBABILITY_SAME_SENTENCE = 0.1
+_MOST_CHANGED_WORDS = 4
+_FEWEST_SAME_WORDS = 2
 
 
 def superseded_by(statement: str, earlier: Mapping[str, str], *, sentences: SentenceEncoder, judge: Judge) -> set[str]:
@@ -23,11 +29,27 @@ def superseded_by(statement: str, earlier: Mapping[str, str], *, sentences: Sent
     nearest = _nearest(statement, earlier, sentences)
     judged = dict(zip(nearest, judge.replaced(statement, [earlier[fact_id] for fact_id in nearest]), strict=True))
     most_probable = max(judged, key=lambda fact_id: judged[fact_id], default=None)
-    return {
-        fact_id
-        for fact_id, probability in judged.items()
-        if probability > (MIN_PROBABILITY if fact_id == most_probable else MIN_PROBABILITY_BESIDE)
-    }
+
+    def bound(fact_id: str) -> float:
+        if is_same_sentence(earlier[fact_id], statement):
+            return MIN_PROBABILITY_SAME_SENTENCE
+        return MIN_PROBABILITY if fact_id == most_probable else MIN_PROBABILITY_BESIDE
+
+    return {fact_id for fact_id, probability in judged.items() if probability > bound(fact_id)}
+
+
+def is_same_sentence(old: str, new: str) -> bool:
+    """Whether two statements differ in one place alone, in a few words: *Ada, the midfielder* and *Ada, the keeper*."""
+    first, second = normalise(old), normalise(new)
+    before = _shared(first, second)
+    after = _shared(first[before:][::-1], second[before:][::-1])
+    changed = [len(words) - before - after for words in (first, second)]
+    return before + after >= _FEWEST_SAME_WORDS and min(changed) > 0 and max(changed) <= _MOST_CHANGED_WORDS
+
+
+def _shared(first: Sequence[str], second: Sequence[str]) -> int:
+    """How many words both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
 def _nearest(statement: str, earlier: Mapping[str, str], sentences: SentenceEncoder) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 
 from scope.decision import Vectors
 from scope.encoder import open_encoder
-from worker.supersession.decision import MOST_JUDGED, superseded_by
+from worker.supersession.decision import MOST_JUDGED, is_same_sentence, superseded_by
 from worker.supersession.judge import open_judge, read_judge
 from worker.supersession.train import Config, Example, _batches, examined, read_examples, train
 
@@ -89,6 +89,27 @@ def test_beside_the_most_probable_one_only_what_is_nearly_certain_is_replaced(
     said = {"a": "one", "b": "other"}
     judge: Any = Recorder(dict(zip(said.values(), odds, strict=True)))
     assert superseded_by("I live in Oslo.", said, sentences=open_encoder(), judge=judge) == replaced
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("Guy Moussi, the midfielder.", "Guy Moussi, the goalkeeper.", True),
+        ("Ada works at Brightwater Logistics.", "Ada works at Nord.", True),
+        ("My train to Lund leaves at 9:15.", "My train to Oslo leaves at 10:30.", False),
+        ("I live in Oslo.", "I live in Oslo.", False),
+        ("I live in Oslo.", "I live in Oslo by the sea.", False),
+        ("Tea.", "Coffee.", False),
+    ],
+)
+def test_same_sentence_differs_in_one_place_alone(old: str, new: str, same: bool) -> None:
+    assert is_same_sentence(old, new) is same
+
+
+def test_same_sentence_with_another_value_is_replaced_at_lower_odds() -> None:
+    said = {"a": "Ada Lund, the midfielder.", "b": "My team has a midfielder."}
+    judge: Any = Recorder(dict.fromkeys(said.values(), 0.3))
+    assert superseded_by("Ada Lund, the keeper.", said, sentences=open_encoder(), judge=judge) == {"a"}
 
 
 def test_judge_leaves_the_sentence_encoder_as_it_was() -> None:
