@@ -21,6 +21,7 @@ from worker.supersession import ADAPTER_DIR
 
 WEIGHTS = "adapter_model.safetensors"
 _MOST_TOKENS = 128
+_AT_ONCE = 32
 _HEAD = "head."
 
 Pair = tuple[str, str]  # what was said before, what is said now
@@ -34,13 +35,21 @@ class Judge:
     model: Any
     head: torch.nn.Linear
 
-    @torch.inference_mode()
     def replaced(self, statement: str, earlier: Sequence[str]) -> list[float]:
         """How probable it is that `statement` makes each of the earlier ones untrue, 0 to 1."""
-        if not earlier:
-            return []
-        probabilities: list[float] = self.logits([(old, statement) for old in earlier]).sigmoid().tolist()
-        return probabilities
+        return self.probabilities([(old, statement) for old in earlier])
+
+    @torch.inference_mode()
+    def probabilities(self, pairs: Sequence[Pair]) -> list[float]:
+        """The same of any pairs. What is about as long is read together: little is spent on padding."""
+        order = sorted(range(len(pairs)), key=lambda at: sum(map(len, pairs[at])))
+        found = [0.0] * len(pairs)
+        for start in range(0, len(order), _AT_ONCE):
+            chunk = order[start : start + _AT_ONCE]
+            logits = self.logits([pairs[at] for at in chunk])
+            for at, probability in zip(chunk, logits.sigmoid().tolist(), strict=True):
+                found[at] = probability
+        return found
 
     def logits(self, pairs: Sequence[Pair]) -> torch.Tensor:
         """[P], float32."""

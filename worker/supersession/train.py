@@ -102,7 +102,7 @@ def _shape(encoder: SentenceEncoder, config: Config) -> LoraConfig:
 
 def examined(judge: Judge, examples: Sequence[Example]) -> str:
     """How many of the held-out pairs it judges rightly."""
-    found = [judge.replaced(each.new, [each.old])[0] > 0.5 for each in examples]
+    found = [p > 0.5 for p in judge.probabilities([(each.old, each.new) for each in examples])]
     right, wrong = (
         [is_found for is_found, each in zip(found, examples, strict=True) if each.replaces is replaces]
         for replaces in (True, False)

@@ -122,14 +122,14 @@ def test_judge_leaves_the_sentence_encoder_as_it_was() -> None:
 def test_pairs_are_judged_alike_alone_and_together() -> None:
     judge = open_judge()
     together = judge.replaced("I moved to Bergen.", list(LEDGER.values()))
+    assert judge.probabilities([]) == []
     alone = [judge.replaced("I moved to Bergen.", [old])[0] for old in LEDGER.values()]
     assert together == pytest.approx(alone, abs=1e-2)
 
 
 def test_shipped_judge_finds_most_held_out_changes_and_takes_few_others_for_one() -> None:
     held_out = read_examples(held_out=True)
-    judge = open_judge()
-    probabilities = [judge.replaced(each.new, [each.old])[0] for each in held_out]
+    probabilities = open_judge().probabilities([(each.old, each.new) for each in held_out])
     found = [p > 0.5 for p, each in zip(probabilities, held_out, strict=True) if each.replaces]
     wrong = [p > 0.5 for p, each in zip(probabilities, held_out, strict=True) if not each.replaces]
     assert sum(found) / len(found) >= 0.8
