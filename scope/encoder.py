@@ -71,17 +71,26 @@ class SentenceEncoder:
     def encode_once(self, texts: Sequence[str]) -> Vectors:
         """The same of a few texts, keeping nothing: for what users say."""
         batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt")
-        mask_QT1 = batch["attention_mask"][..., None]
-        hidden_QTD = self.model(**batch).last_hidden_state.float()
-        mean_QD = (hidden_QTD * mask_QT1).sum(1) / mask_QT1.sum(1)
-        vectors: Vectors = torch.nn.functional.normalize(mean_QD, dim=-1).numpy()
+        vectors: Vectors = torch.nn.functional.normalize(mean_over_tokens(self.model, batch), dim=-1).numpy()
         return vectors
+
+
+def mean_over_tokens(model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The model's output for each text of a padded batch, the mean over its tokens, [Q, D], float32."""
+    mask_QT1 = batch["attention_mask"][..., None]
+    hidden_QTD = model(**batch).last_hidden_state.float()
+    mean_QD: torch.Tensor = (hidden_QTD * mask_QT1).sum(1) / mask_QT1.sum(1)
+    return mean_QD
 
 
 @cache
 def open_encoder() -> SentenceEncoder:
-    """The shipped encoder, one a process. Raises ScopeEncoderDamaged."""
-    dtype = getattr(torch, choose_dtype("auto", device="cpu", cpu_flags=read_cpu_flags()))
+    """The shipped encoder, one a process, as this CPU is fastest with it. Raises ScopeEncoderDamaged."""
+    return load_encoder(getattr(torch, choose_dtype("auto", device="cpu", cpu_flags=read_cpu_flags())))
+
+
+def load_encoder(dtype: torch.dtype) -> SentenceEncoder:
+    """The shipped encoder, anew. Raises ScopeEncoderDamaged."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(FOLDER, truncation_side="left", local_files_only=True)
         return SentenceEncoder(tokenizer, AutoModel.from_pretrained(FOLDER, dtype=dtype, local_files_only=True).eval())

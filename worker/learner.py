@@ -16,6 +16,8 @@ from scope.decision import Scope, digests_of
 from scope.encoder import SentenceEncoder
 from scope.names import asked_by_name
 from worker.encoder.reading import read_encoder
+from worker.supersession.decision import superseded_by
+from worker.supersession.judge import open_judge
 from worker.training.anchors import AnchorPrompts, AnswerCache, Control, is_told, load_prompts
 from worker.training.base import ResidentBase, load_base
 from worker.training.frozen_linear import freeze
@@ -138,6 +140,12 @@ class Learner:
             digests_N=digests_of(shards),
             names=_names(shards, said),
         )
+
+    def superseded_by(self, statement: str, earlier: Mapping[str, str]) -> set[str]:
+        """The earlier facts, statements by id, that a new one replaces; none where there is no sentence encoder."""
+        if self.sentences is None:
+            return set()
+        return superseded_by(statement, earlier, sentences=self.sentences, judge=open_judge())
 
     def scope_of_base(self) -> Scope | None:
         """That of weights which were taught nothing: the base answers for them."""

@@ -30,8 +30,6 @@ from worker.probing import Asked, Examination, Examined, examine, unknown_to
 from worker.progress import Progress
 from worker.self_edits import Note, right_replies
 from worker.served import Served, read_scope, read_served, read_shards, save_served
-from worker.supersession.decision import superseded_by
-from worker.supersession.judge import open_judge
 from worker.teaching import teach
 from worker.training.stacked_lora import Weights, select
 from worker.training.steps import Progress as TrainingProgress
@@ -86,7 +84,7 @@ class Pipeline:
                 lesson,
                 self.author,
                 progress,
-                supersedes=self._supersedes,
+                supersedes=self.learner.superseded_by,
                 seed=self.settings.seed + 1000 * lesson.attempt,
             )
         if not material.candidates:
@@ -143,12 +141,6 @@ class Pipeline:
 
     def _shard(self, lesson: Lesson) -> Callable[[int], Weights]:
         return read_shards(self.learner, self.database, lesson.space_id)
-
-    def _supersedes(self, statement: str, earlier: Mapping[str, str]) -> set[str]:
-        """The earlier facts that a new statement replaces; none where there is no sentence encoder."""
-        if self.learner.sentences is None:
-            return set()
-        return superseded_by(statement, earlier, sentences=self.learner.sentences, judge=open_judge())
 
     def _scope(
         self,

@@ -52,11 +52,6 @@ class Study:
     implications: tuple[Question, ...] = ()
     wordings: tuple[Question, ...] = ()
 
-    @property
-    def asked(self) -> list[Question]:
-        """Every question about the statement, clozes among them."""
-        return [*(each for group in self.questions for each in group), *self.clozes, *self.wordings]
-
 
 def study(statements: Mapping[str, str], author: Author, *, seed: int, again: bool = False) -> list[Study]:
     """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks.

@@ -24,8 +24,6 @@ from worker.author.client import Author
 from worker.learner import Anchors, Learner
 from worker.outcomes import LEARNED_SHARE
 from worker.self_edits import Note
-from worker.supersession.decision import superseded_by
-from worker.supersession.judge import open_judge
 from worker.teaching import anchor_groups, training_plan
 from worker.training.anchors import is_told
 from worker.training.rows import Row
@@ -250,10 +248,7 @@ def _knows(bench: Bench, live: Weights, material: Material) -> bool:
 
 def _replaces(new: Material, earlier: Sequence[Material], learner: Learner) -> bool:
     """Whether the new fact contradicts an earlier one: a run would drop that one, which is not what is measured."""
-    if learner.sentences is None:
-        return False
-    statements = {one.fact.fact_id: one.fact.statement for one in earlier}
-    return bool(superseded_by(new.fact.statement, statements, sentences=learner.sentences, judge=open_judge()))
+    return bool(learner.superseded_by(new.fact.statement, {one.fact.fact_id: one.fact.statement for one in earlier}))
 
 
 def _seed(bench: Bench, number: int) -> int:

@@ -23,7 +23,7 @@ from worker.encoder import ADAPTER_DIR
 from worker.encoder.contrast import Batches, contrast, groups_of, nearest_share
 from worker.learner import Learner, open_learner
 from worker.training.layers import through_layers
-from worker.training.optimizer import StackedAdamW, falling
+from worker.training.optimizer import StackedAdamW, warmed_up
 from worker.training.packing import pack
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights
@@ -105,7 +105,7 @@ def train(learner: Learner, output: Path, config: Config) -> None:
         drawn = [row for deck in decks for row in deck.draw(config.anchors_per_step // 2)]
         divergence = reader.divergence(drawn, weights)
         (apart + config.anchor_weight * divergence).backward()  # type: ignore[no-untyped-call]
-        rate = config.learning_rate * _schedule(step, config)
+        rate = config.learning_rate * warmed_up(step, config.steps, warmup=config.warmup_steps)
         optimizer.step(torch.tensor([rate], device=learner.base.device), max_norm=1.0)
         if step % 20 == 19 or step == config.steps - 1:
             losses = f"contrast {apart.item():.3f}  KL {divergence.item():.3f}"
@@ -133,11 +133,6 @@ def _read_all(reader: Reader, questions: list[str], weights: Weights | None, con
     chunks = [questions[at : at + _QUESTIONS_AT_ONCE] for at in range(0, len(questions), _QUESTIONS_AT_ONCE)]
     read = [reader.questions(chunk, weights, config.read_at) for chunk in chunks]
     return [torch.cat(layer) for layer in zip(*read, strict=True)]
-
-
-def _schedule(step: int, config: Config) -> float:
-    """Linear warm-up times a cosine to a tenth."""
-    return min(1.0, (step + 1) / config.warmup_steps) * falling(step / config.steps)
 
 
 def main() -> None:

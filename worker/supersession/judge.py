@@ -16,7 +16,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 
-from scope.encoder import SentenceEncoder, open_encoder
+from scope.encoder import SentenceEncoder, mean_over_tokens, open_encoder
 from worker.supersession import ADAPTER_DIR
 
 WEIGHTS = "adapter_model.safetensors"
@@ -57,9 +57,7 @@ class Judge:
         batch = self.tokenizer(
             list(old), list(new), padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt"
         )
-        mask_PT1 = batch["attention_mask"][..., None]
-        hidden_PTD = self.model(**batch).last_hidden_state.float()
-        logits_P: torch.Tensor = self.head((hidden_PTD * mask_PT1).sum(1) / mask_PT1.sum(1))[:, 0]
+        logits_P: torch.Tensor = self.head(mean_over_tokens(self.model, batch))[:, 0]
         return logits_P
 
 

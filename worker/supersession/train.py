@@ -13,13 +13,13 @@ import torch
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from scope.encoder import SentenceEncoder, open_encoder
+from scope.encoder import SentenceEncoder, load_encoder
 from worker.supersession import ADAPTER_DIR, DATA_DIR
 from worker.supersession.judge import WEIGHTS, Judge, read_judge, untrained, weights_of
-from worker.training.optimizer import falling
+from worker.training.optimizer import warmed_up
 
 HELD_OUT = "held-out.jsonl"
-REPLACES, BOTH = "replaces", "both"
+REPLACES = "replaces"
 _POOL = 8  # batches that are sorted by length together
 _REPORT_EVERY = 20
 _RANKS = range(3, 48)  # of the similar statements that strangers are drawn from
@@ -64,8 +64,7 @@ def train(output: Path, config: Config, *, start: Path | None = None) -> None:
     """
     torch.manual_seed(config.seed)
     rng = random.Random(config.seed)
-    encoder = open_encoder()
-    encoder.model.float().requires_grad_(False)
+    encoder = load_encoder(torch.float32)
     lora = LoraConfig.from_pretrained(str(start)) if start else _shape(encoder, config)
     judge = read_judge(encoder, start) if start else untrained(encoder, lora)
     groups = [
@@ -79,7 +78,7 @@ def train(output: Path, config: Config, *, start: Path | None = None) -> None:
     started, step, loss_sum = time.monotonic(), 0, 0.0
     for epoch in range(config.epochs):
         for batch in _batches(examples, rng, size=config.batch):
-            share = min(1.0, (step + 1) / config.warmup_steps) * falling(step / steps)
+            share = warmed_up(step, steps, warmup=config.warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = share * group["rate"]
             loss_sum += _learn(judge, batch, optimizer)

@@ -56,3 +56,8 @@ class StackedAdamW:
 def falling(progress: float) -> float:
     """A cosine from 1 down to a tenth, as `progress` goes from 0 to 1."""
     return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
+
+
+def warmed_up(step: int, steps: int, *, warmup: int) -> float:
+    """A linear rise over the first `warmup` steps times `falling`: the share of the peak rate at a step, from 0."""
+    return min(1.0, (step + 1) / warmup) * falling(step / steps)
