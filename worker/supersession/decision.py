@@ -24,9 +24,12 @@ _FEWEST_SAME_WORDS = 2
 def superseded_by(statement: str, earlier: Mapping[str, str], *, sentences: SentenceEncoder, judge: Judge) -> set[str]:
     """Ids of earlier facts, statements by id, that `statement` makes untrue.
 
-    Judged are those that say the most similar things, so that the cost does not grow with the ledger.
+    Judged are those that say the most similar things, so that the cost does not grow with the ledger. What says the
+    same words again makes nothing untrue.
     """
-    nearest = _nearest(statement, earlier, sentences)
+    words = normalise(statement)
+    others = {fact_id: old for fact_id, old in earlier.items() if normalise(old) != words}
+    nearest = _nearest(statement, others, sentences)
     judged = dict(zip(nearest, judge.replaced(statement, [earlier[fact_id] for fact_id in nearest]), strict=True))
     most_probable = max(judged, key=lambda fact_id: judged[fact_id], default=None)
 

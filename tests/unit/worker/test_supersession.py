@@ -68,6 +68,12 @@ class Places:
         return np.stack([self.of[text] for text in texts])
 
 
+def test_same_words_again_replace_nothing_and_are_not_judged() -> None:
+    judge: Any = Recorder()
+    assert superseded_by("I live in Oslo", {"a": "I live in Oslo."}, sentences=open_encoder(), judge=judge) == set()
+    assert judge.asked == []
+
+
 def test_only_the_most_similar_facts_are_judged_however_many_there_are() -> None:
     said = {f"f{number}": f"fact {number}" for number in range(40)}
     at = {text: np.array([np.cos(number), np.sin(number)]) for number, text in enumerate(said.values())}
