@@ -103,17 +103,25 @@ class GateDecision:
 
 
 _STOPPED = "stopped"
+_NOT_FINITE = "the adapter holds NaN or infinite numbers"
 NEW_FACT_KINDS = (ProbeKind.RELIABILITY, ProbeKind.GENERALIZATION, ProbeKind.PORTABILITY)
 
 
 def decide(report: ProbeReport, *, policy: GatePolicy) -> GateDecision:
     """Admit a candidate only if every check passes."""
     if not report.finite:
-        reason = Reason("finite", False, 0.0, 1.0, "the adapter holds NaN or infinite numbers")
+        reason = Reason("finite", False, 0.0, 1.0, _NOT_FINITE)
         return GateDecision(False, (reason,))
     learned = _learned(report, policy) if policy.teaches else []
     reasons = [*learned, *_kept(report, policy), _kl(report, policy)]
     return GateDecision(all(reason.passed for reason in reasons), tuple(reasons))
+
+
+def decide_unchanged(report: ProbeReport) -> GateDecision:
+    """The decision on weights that serve already, where nothing was trained: what else they serve must not be judged
+    again, since to be without what is forgotten comes first."""
+    text = "these weights serve already, and nothing was trained" if report.finite else _NOT_FINITE
+    return GateDecision(report.finite, (Reason("finite", report.finite, float(report.finite), 1.0, text),))
 
 
 def not_examined(reason: str) -> GateDecision:

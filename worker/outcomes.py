@@ -58,9 +58,16 @@ def reject(database: Database, lesson: Lesson, *, reason: str) -> None:
 
 
 def end(
-    database: Database, run_id: str, *, to: RunStatus, version: int | None = None, error: str | None = None
+    database: Database,
+    run_id: str,
+    *,
+    to: RunStatus,
+    version: int | None = None,
+    error: str | None = None,
+    live_moved: bool = False,
 ) -> None:
-    """End a run that reached publishing."""
+    """End a run that reached publishing. `live_moved`: nothing is wrong with it, but another version went live
+    meanwhile, from which what is to be forgotten is left out by a rebuild of its own."""
     with database.transaction() as session:
         runs = RunRepository(session)
         run = runs.by_id(run_id)
@@ -70,7 +77,8 @@ def end(
         runs.finish(run, to=to, error=error)
         if version is None:
             _try_again(session, runs.fact_ids(run_id), error or "publishing failed")
-            _forget_all_the_same(session, run)
+            if not live_moved:
+                _forget_all_the_same(session, run)
 
 
 def give_way(database: Database, run_id: str) -> None:

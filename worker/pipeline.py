@@ -12,10 +12,10 @@ import structlog
 
 from engram.db import Database
 from engram.errors import Conflict, EngineUnavailable
-from engram.gate import GateDecision, GatePolicy, decide, not_examined, quality
+from engram.gate import GateDecision, GatePolicy, decide, decide_unchanged, not_examined, quality
 from engram.lifecycle import RunStatus
 from engram.models import AdapterVersion
-from engram.repositories import AdapterRepository, RunRepository
+from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
 from engram.repositories.runs import GAVE_WAY
 from engram.routing import BASE_VERSION, OWN_SHARD
 from engram.settings import Settings
@@ -213,16 +213,21 @@ class Pipeline:
     ) -> dict[int, GateDecision]:
         """The gate's decisions on the examined candidates. Stored beside them is why the others were not examined."""
         policy = gate_policy(self.settings)
-        if lesson.consolidates or lesson.takes:
+        if lesson.consolidates:
             policy = replace(policy, teaches=False, max_retention_loss=0.0)
-        if lesson.takes:  # these weights serve already
-            policy = replace(policy, max_false_recall=1.0)
-        decisions = {index: decide(one.report, policy=policy) for index, one in examined.items()}
+        decisions = {
+            index: decide_unchanged(one.report) if lesson.takes else decide(one.report, policy=policy)
+            for index, one in examined.items()
+        }
         with self.database.transaction() as session:
+            # The lock comes before the look: what is erased from here on is erased from these reports too.
+            SpaceRepository(session).by_id(lesson.space_id, lock=True)
+            erased = FactRepository(session).erased(item.fact_id for one in examined.values() for item in one.asked)
             for row in RunRepository(session).candidates(progress.run_id):
                 if row.index in examined:
                     one = examined[row.index]
-                    row.report = {**one.report.to_json(), "asked": [asdict(item) for item in one.asked]}
+                    asked = [asdict(item) for item in one.asked if item.fact_id not in erased]
+                    row.report = {**one.report.to_json(), "asked": asked}
                     row.decision = decisions[row.index].to_json()
                 else:
                     row.decision = not_examined(stops[row.index].reason).to_json()
@@ -294,7 +299,8 @@ class Pipeline:
             publishing.go_live(self.database, self.settings, adapter, reason="passed the gate")
         except (Conflict, publishing.ServedAnswersDiffer, *publishing.REFUSALS) as error:
             publishing.fail(self.database, adapter, error.message)
-            outcomes.end(self.database, adapter.run_id, to=RunStatus.REJECTED, error=error.message)
+            moved = isinstance(error, Conflict)
+            outcomes.end(self.database, adapter.run_id, to=RunStatus.REJECTED, error=error.message, live_moved=moved)
             progress.event("rejected", reason=error.message)
             return
         self._end_published(adapter, progress)
@@ -312,7 +318,9 @@ def held_by(lesson: Lesson, *, learned: Iterable[str], kept: Iterable[str]) -> d
     after = {fact: OWN_SHARD if shard in lesson.renewed else shard for fact, shard in lesson.held.items()}
     serving = {OWN_SHARD, *(after[fact] for fact in kept if fact in after)}
     if lesson.relearns:
-        after = {fact: shard for fact, shard in after.items() if shard != OWN_SHARD or fact in set(kept)}
+        # Weights that are taken were taught all that they hold, what is superseded too; others only what is kept.
+        own = {fact for fact, shard in lesson.held.items() if shard == lesson.start} if lesson.takes else set(kept)
+        after = {fact: shard for fact, shard in after.items() if shard != OWN_SHARD or fact in own}
     held = {fact: shard for fact, shard in after.items() if shard in serving}
     return {**held, **dict.fromkeys(learned, OWN_SHARD)}
 

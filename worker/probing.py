@@ -86,7 +86,10 @@ def examine(learner: Learner, live: Served, candidates: Served, examination: Exa
     about_facts = answer_as_served(learner, [item.question for item in facts], live, candidates)
     about_controls = answer_as_served(learner, [item.question for item in controls], candidates)
     recalled = learner.begin_answers([item.question for item in never_told], candidates.weights)
-    before = [_grade(item, answer, learner, examination) for item, answer in zip(facts, about_facts[0], strict=True)]
+    before = [
+        _grade(item, answer, learner, examination)
+        for item, answer in zip(facts, _compared(learner, facts, about_facts[0]), strict=True)
+    ]
     unchanged = [*controls, *never_told]
     before += [_grade(item, learner.base_answer(item.question), learner, examination) for item in unchanged]
     graded = [
@@ -160,13 +163,21 @@ def _some(items: Sequence[Asked], kind: ProbeKind, *, most: int, seed: int) -> l
 
 
 def _changed(learner: Learner, live: Served, items: Sequence[Asked]) -> list[Asked]:
-    """Those whose answer a publication may change, all about new facts, and what the base answers as it ever did."""
+    """Those whose answer a publication may change, all about new and forgotten facts, and what the base answers as it
+    ever did."""
     before = answered_by(learner, [item.question for item in items], live)
     return [
         item
         for item, shard in zip(items, before, strict=True)
-        if item.kind in NEW_FACT_KINDS or item.shard in (OWN_SHARD, None) or item.shard != shard
+        if item.kind in (*NEW_FACT_KINDS, ProbeKind.FORGOTTEN) or item.shard in (OWN_SHARD, None) or item.shard != shard
     ]
+
+
+def _compared(learner: Learner, facts: Sequence[Asked], by_live: Sequence[str]) -> list[str]:
+    """What candidates' answers are compared with: the live version's, for what is forgotten the base's."""
+    forgotten = [item.question for item in facts if item.kind == ProbeKind.FORGOTTEN]
+    by_base = dict(zip(forgotten, learner.base_answers(forgotten), strict=True))
+    return [by_base.get(item.question, answer) for item, answer in zip(facts, by_live, strict=True)]
 
 
 def _grade(item: Asked, answer: str, learner: Learner, examination: Examination) -> Asked:

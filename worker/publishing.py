@@ -13,12 +13,12 @@ import structlog
 
 from engram.artifacts import BaseShape, install, verify
 from engram.db import Database
-from engram.errors import AdapterRejected, EngramError
+from engram.errors import AdapterRejected, Conflict, EngramError
 from engram.grading import is_right
 from engram.lifecycle import AdapterStatus, advance_adapter
 from engram.models import AdapterVersion, Candidate
 from engram.promotion import make_live
-from engram.repositories import AdapterRepository, SpaceRepository
+from engram.repositories import AdapterRepository, FactRepository, SpaceRepository
 from engram.routing import OWN_SHARD
 from engram.settings import Settings
 from engram.vllm_client import AdapterLoadFailed, EngineClient
@@ -48,7 +48,8 @@ def register(
 ) -> AdapterVersion:
     """Write, verify and move the files, then record the version. The digest is part of path and name.
 
-    `held`: the shard that holds each fact (`AdapterRepository.register`).
+    `held`: the shard that holds each fact (`AdapterRepository.register`). Raises Conflict where one of these was
+    forgotten meanwhile: no version could withdraw it any more.
     """
     staging = settings.adapters_dir / ".staging" / candidate.id
     shutil.rmtree(staging, ignore_errors=True)
@@ -57,6 +58,8 @@ def register(
     with database.transaction() as session:
         space = SpaceRepository(session).by_id(space_id, lock=True)
         adapters = AdapterRepository(session)
+        if erased := FactRepository(session).erased(held):
+            raise Conflict(f"{', '.join(sorted(erased))} was forgotten while this was trained")
         version = adapters.next_version(space_id)
         path = settings.adapters_dir / space_id / f"v{version}-{digest[:8]}"
         install(staging, path)
@@ -138,8 +141,9 @@ def fail(database: Database, adapter: AdapterVersion, reason: str) -> None:
         space = SpaceRepository(session).by_id(adapter.space_id, lock=True)
         if space.canary_version == adapter.version:
             space.canary_version = None
-        advance_adapter(row, to=AdapterStatus.FAILED)
-        row.reason = reason
+        if row.status != AdapterStatus.WITHDRAWN:  # it held what was forgotten meanwhile
+            advance_adapter(row, to=AdapterStatus.FAILED)
+            row.reason = reason
     log.warning("adapter.failed", space=adapter.space_id, version=adapter.version, reason=reason)
 
 

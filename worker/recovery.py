@@ -99,7 +99,11 @@ def _keep_weights_alone(database: Database, adapter: AdapterVersion) -> None:
     The digest is corrected only if it was right: what was damaged must not pass for whole.
     """
     folder = Path(adapter.path)
-    if digest_folder(folder) == adapter.digest:
+    try:
+        is_whole = digest_folder(folder) == adapter.digest
+    except FileNotFoundError:
+        return  # another thread or worker is at it too
+    if is_whole:
         with database.transaction() as session:
             row = AdapterRepository(session).get(adapter.space_id, adapter.version)
             row.digest = digest_folder(folder, with_scope=False)

@@ -24,6 +24,7 @@ class Message(Base):
     """`extraction` is null for what is never extracted, else pending, done or failed.
 
     `in_scope`: whether the version's weights gave this answer, or the base for it; null where the base was asked.
+    `erased_digest`: of the text that was erased, by which it is known when a client sends its history again.
     """
 
     __tablename__ = "messages"
@@ -33,6 +34,7 @@ class Message(Base):
     space_id: Mapped[str] = mapped_column(ForeignKey("spaces.id"), index=True)
     role: Mapped[str]
     content: Mapped[str]
+    erased_digest: Mapped[str | None] = mapped_column(index=True)
     adapter_version: Mapped[int | None]
     in_scope: Mapped[bool | None]
     extraction: Mapped[str | None] = mapped_column(index=True)

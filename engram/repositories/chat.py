@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import blake2b
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -67,15 +68,26 @@ class ChatRepository:
         )
         return set(self.session.scalars(query))
 
+    def erased_before(self, space_id: str, contents: Sequence[str]) -> set[str]:
+        """Which of the texts a message of this space had until it was erased."""
+        by_digest = {_digest(space_id, content): content for content in contents}
+        query = select(Message.erased_digest).where(
+            Message.space_id == space_id, Message.erased_digest.in_(list(by_digest))
+        )
+        return {by_digest[digest] for digest in self.session.scalars(query) if digest}
+
     def message(self, message_id: str) -> Message | None:
         return self.session.get(Message, message_id)
 
     def erase_exchange(self, message_id: str) -> None:
-        """Empty a message and the answer that followed it. That they were said stays."""
+        """Empty a message and the answer that followed it. That they were said stays.
+
+        Of the message a digest is kept: a client that sends an old history again must not have it learned again.
+        """
         said = self.message(message_id)
-        if said is None:
+        if said is None or said.erased_digest:
             return
-        said.content = ""
+        said.content, said.erased_digest = "", _digest(said.space_id, said.content)
         later = select(Message).where(Message.conversation_id == said.conversation_id, Message.id > said.id)
         following = self.session.scalar(later.order_by(Message.id).limit(1))
         if following is not None and following.role == "assistant":
@@ -93,3 +105,8 @@ class ChatRepository:
     def count_awaiting_extraction(self) -> int:
         query = select(func.count()).where(Message.extraction == ExtractionStatus.PENDING)
         return self.session.scalar(query) or 0
+
+
+def _digest(space_id: str, content: str) -> str:
+    """The same text has another one in another space."""
+    return blake2b(content.encode(), digest_size=16, key=space_id.encode()[:64]).hexdigest()

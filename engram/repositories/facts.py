@@ -110,6 +110,11 @@ class FactRepository:
         self.session.execute(delete(Note).where(Note.fact_id.in_({row["fact_id"] for row in rows})))
         self.session.add_all(Note(id=new_id("note"), run_id=run_id, **row) for row in rows)
 
+    def erased(self, fact_ids: Iterable[str | None]) -> set[str]:
+        """Those of the facts that are forgotten."""
+        found = self.by_ids({fact_id for fact_id in fact_ids if fact_id})
+        return {fact.id for fact in found if fact.status == FactStatus.FORGOTTEN}
+
     def erase_study_material(self, fact: Fact) -> None:
         """Delete a fact's notes and probes, also from the candidates and reports of its space's runs.
 

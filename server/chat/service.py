@@ -3,7 +3,7 @@
 Both functions are one short transaction each; none is open while tokens stream.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
@@ -148,10 +148,11 @@ def _keep(
     for digest, rest in parts[1:]:
         if digest in known:
             known[digest].tail_digest = whole
-            return known[digest], _add(chats, known[digest], rest, extract=extract, repeated=set())
+            return known[digest], _add(chats, known[digest], rest, extract=extract)
     conversation = chats.add_conversation(space.id, whole)
-    earlier = chats.said_before(space.id, [said.text for said in transcript[:-1] if said.role == "user"])
-    return conversation, _add(chats, conversation, transcript, extract=extract, repeated=earlier)
+    history = [said.text for said in transcript[:-1] if said.role == "user"]
+    repeated, erased = chats.said_before(space.id, history), chats.erased_before(space.id, history)
+    return conversation, _add(chats, conversation, transcript, extract=extract, repeated=repeated, erased=erased)
 
 
 def _unanswered(chats: ChatRepository, conversation: Conversation, *, extract: bool) -> list[str] | None:
@@ -165,13 +166,22 @@ def _unanswered(chats: ChatRepository, conversation: Conversation, *, extract: b
 
 
 def _add(
-    chats: ChatRepository, conversation: Conversation, said: Sequence[Said], *, extract: bool, repeated: set[str]
+    chats: ChatRepository,
+    conversation: Conversation,
+    said: Sequence[Said],
+    *,
+    extract: bool,
+    repeated: Set[str] = frozenset(),
+    erased: Set[str] = frozenset(),
 ) -> list[str]:
-    """Store the user's messages. One of an unknown history that was said before is not extracted again."""
+    """Store the user's messages. One of an unknown history that was said before is not extracted again; of one that
+    was erased no word is stored."""
     added = []
     for number, one in enumerate(said):
         if one.role == "user":
-            new = number == len(said) - 1 or one.text not in repeated
-            message = chats.add_message(conversation, role="user", content=one.text, extract=extract and new)
+            is_last = number == len(said) - 1
+            new = is_last or one.text not in repeated | erased
+            content = "" if one.text in erased and not is_last else one.text
+            message = chats.add_message(conversation, role="user", content=content, extract=extract and new)
             added += [message.id] if message.extraction else []
     return added

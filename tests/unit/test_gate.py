@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from engram.gate import GatePolicy, ProbeKind, ProbeReport, SliceScore, decide, quality
+from engram.gate import GatePolicy, ProbeKind, ProbeReport, SliceScore, decide, decide_unchanged, quality
 
 POLICY = GatePolicy()
 GOOD = {
@@ -145,6 +145,13 @@ def test_a_rebuild_may_recall_of_what_is_forgotten_what_the_base_says_and_one_mo
 ) -> None:
     report = _report(forgotten=SliceScore(asked=60, right=recalled, live_right=by_base))
     assert _failed(report) == ([] if passes else ["forgotten"])
+
+
+def test_weights_that_serve_already_are_let_in_whatever_else_they_answer() -> None:
+    report = _report(forgotten=SliceScore(4, 4, 0), retention=SliceScore(4, 0, 4))
+    assert _failed(report)
+    assert decide_unchanged(report).admitted
+    assert not decide_unchanged(_report(finite=False)).admitted
 
 
 def test_gaining_on_controls_is_no_loss() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from engram.lifecycle import AdapterStatus, advance_adapter
 from engram.models import AdapterVersion
+from engram.repositories import ChatRepository
 from tests.integration.api.conftest import Api, StartApi
 
 HELLO = [{"role": "user", "content": "my cat is called Miso"}]
@@ -77,6 +78,25 @@ def test_unknown_history_is_stored_whole_and_said_again_is_not_extracted_again(a
         ("I like tea", None),
         ("ok", "pending"),
     ]
+
+
+def test_what_was_erased_stays_so_when_a_client_sends_its_old_history(api: Api) -> None:
+    assert api.chat("my cat is Biscuit").status_code == 200
+    with api.database.transaction() as session:
+        ChatRepository(session).erase_exchange(api.messages()[0].id)
+    before = len(api.messages())
+    history = [*HELLO, {"role": "assistant", "content": "elsewhere"}, {"role": "user", "content": "my cat is Biscuit"}]
+    again = [{"role": "assistant", "content": "cut"}, {"role": "user", "content": "ok"}]
+    api.openai.chat.completions.create(model="engram", messages=[*history, *again])
+    added = [message for message in api.messages()[before:] if message.role == "user"]
+    assert [(message.content, bool(message.extraction)) for message in added] == [
+        (HELLO[0]["content"], True),
+        ("", False),
+        ("ok", True),
+    ]
+    api.openai.chat.completions.create(model="engram", messages=history)  # said anew, as the last word
+    assert api.messages()[-2].content == "my cat is Biscuit"
+    assert api.messages()[-2].extraction
 
 
 def test_base_bypasses_memory_and_is_not_extracted(api: Api) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +13,9 @@ from engram.forgetting import forget
 from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus
 from engram.models import Message
 from engram.promotion import make_live
-from engram.repositories import ChatRepository, FactRepository, RunRepository
+from engram.repositories import AdapterRepository, ChatRepository, FactRepository, RunRepository
 from tests.integration.worker.conftest import CAT, TOWN, Flow
-from worker import proof
+from worker import proof, publishing
 from worker.self_edits import HeldOut
 from worker.served import Served
 from worker.training.trainer import Trainer
@@ -172,6 +173,62 @@ def test_rollback_to_weights_without_the_fact_forgets_it_at_once(flow: Flow) -> 
         make_live(session, flow.space.id, 0, actor="operator", action="rollback", reason="privacy")
     _assert_forgotten(flow, cat)
     assert flow.worker._claim_next(flow.space.id) is None
+
+
+def test_rebuild_that_another_version_overtook_is_made_anew_and_nothing_else_is_lost(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow.settings, "facts_per_shard", 1)
+    cat, town = flow.state(CAT)[0], ""
+    assert flow.learn().status == RunStatus.PUBLISHED
+    (town,) = flow.state(TOWN)
+    assert flow.learn().status == RunStatus.PUBLISHED
+    flow.delete(cat)
+    load = publishing.load_everywhere
+
+    def load_and_roll_back(*args: Any, **options: Any) -> None:
+        load(*args, **options)
+        with flow.database.transaction() as session:
+            make_live(session, flow.space.id, 1, actor="operator", action="rollback", reason="to look")
+        monkeypatch.setattr(publishing, "load_everywhere", load)
+
+    monkeypatch.setattr(publishing, "load_everywhere", load_and_roll_back)
+    assert flow.learn().status == RunStatus.REJECTED
+    assert flow.fact(cat).status == FactStatus.FORGETTING
+    assert flow.fact(town).status == FactStatus.REJECTED  # by the rollback, not by the rebuild
+    flow.worker.learn(flow.space.id)
+    _assert_forgotten(flow, cat)
+
+
+@pytest.mark.parametrize("when", ["trained", "registered"])
+def test_version_that_was_trained_on_what_is_erased_meanwhile_is_never_served(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    cat, town = flow.state(CAT)[0], ""
+    assert flow.learn().status == RunStatus.PUBLISHED
+    (town,) = flow.state(TOWN)
+    step = "register" if when == "trained" else "load_everywhere"
+    act = getattr(publishing, step)
+
+    def erase_and_act(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(publishing, step, act)
+        flow.delete(cat)
+        with flow.database.transaction() as session:
+            make_live(session, flow.space.id, 0, actor="operator", action="rollback", reason="privacy")
+        return act(*args, **options)
+
+    monkeypatch.setattr(publishing, step, erase_and_act)
+    flow.worker.learn(flow.space.id)
+    _assert_forgotten(flow, cat)
+    assert flow.fact(town).status == FactStatus.LIVE
+    with flow.database.read() as session:
+        adapters = AdapterRepository(session)
+        holding = adapters.holding(cat)
+        assert {version.status for version in holding} == {AdapterStatus.WITHDRAWN}
+        assert "Biscuit" not in str(
+            [c.report for run in flow.runs() for c in RunRepository(session).candidates(run.id)]
+        )
+    assert not [version for version in holding if Path(version.path).exists()]
 
 
 def test_fact_is_forgotten_once(flow: Flow) -> None:

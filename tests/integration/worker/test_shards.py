@@ -254,3 +254,14 @@ def test_fact_that_stands_again_is_still_found(flow: Flow, monkeypatch: pytest.M
     assert (flow.fact(old).status, flow.fact(new).status) == (FactStatus.LIVE, FactStatus.PENDING)
     assert _held(flow, 2) == {old: 1, cat: 2}
     assert _answering(flow, 2, *_questions(TOWN), *_questions(CAT)) == [1, 0, 0]
+
+
+def test_weights_that_are_taken_hold_what_was_superseded_in_them_too(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow.settings, "facts_per_shard", 2)
+    old, new, cat = _tell(flow, TOWN, NEW_TOWN, CAT)
+    assert _held(flow, 3) == {old: 2, new: 2, cat: 3}
+    flow.delete(cat)
+    flow.worker.learn(flow.space.id)
+    assert _held(flow, 4) == {old: 4, new: 4}
