@@ -1,17 +1,14 @@
-"""Make what a learning run trains on and examines out of studied facts, as `worker.pipeline` does. No training."""
+"""Make what a learning run trains on out of studied facts, as `worker.pipeline` does. No training."""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engram.routing import OWN_SHARD
 from engram.settings import Settings
 from engram.similarity import content_words
-from scope.decision import Scope
 from worker.learner import Learner
-from worker.probing import Examination
 from worker.rehearsal import evenly
-from worker.self_edits import STRATEGIES, Note, Strategy, choose_probes, notes_of, right_replies, wordings_of
+from worker.self_edits import STRATEGIES, Note, Strategy, choose_probes, notes_of
 from worker.study import Study
 from worker.teaching import anchor_groups, training_plan
 from worker.training.rows import ChatRows, Row
@@ -30,15 +27,12 @@ AnchorGroups = tuple[tuple[Sequence[Row], int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
-    """One new fact to learn beside a ledger of others: the arguments of `Trainer.train`, and the examination."""
+    """One new fact to learn beside a ledger of others: the arguments of `Trainer.train`."""
 
     plan: TrainingPlan
     candidates: tuple[CandidateRows, ...]
     rehearsal: tuple[Row, ...]
     anchors: AnchorGroups
-    held_out: tuple[Row, ...]
-    examination: Examination
-    scope: Scope | None
 
     @property
     def rows_per_step(self) -> list[int]:
@@ -59,41 +53,27 @@ class StepRows:
 def exercise_of(
     learner: Learner, settings: Settings, new: Study, ledger: Sequence[Study], *, strategies: Sequence[Strategy]
 ) -> Exercise:
-    """What `Pipeline` would give to trainer and examination for `new` with `ledger` live (a test compares them)."""
+    """What `Pipeline` would give to the trainer for `new`, where one LoRA holds all of `ledger` (a test compares them).
+
+    By default each fact has a LoRA of its own and nothing is rehearsed; here the trainer's cost with rehearsal counts.
+    """
     probes = choose_probes(new)
     held_out = [(fact, choose_probes(fact)) for fact in ledger]
     told = frozenset().union(*(content_words(fact.statement) for fact in (new, *ledger)))
     told |= frozenset().union(*(content_words(probe.question) for probe in probes))
-    earlier = [probe for _, own in held_out for probe in own]
     drafts = [notes_of(new, strategy, probes=probes) for strategy in strategies]
     candidates = tuple(
         CandidateRows(_rows(notes, learner.rows), settings.learning_rate * strategy.learning_rate_factor)
         for strategy, notes in zip(strategies, drafts, strict=True)
     )
-    replies = right_replies(probes, [note for notes in drafts for note in notes])
     most = max(len(candidate.notes) for candidate in candidates)
     plan = training_plan(settings, num_notes=most, again=False, seed=0, shared=settings.shared_steps)
     rehearsal = [note for fact, own in held_out for note in notes_of(fact, _WINNER, probes=own)]
-    wordings = [note for fact, own in ((new, probes), *held_out) for note in wordings_of(fact, (), probes=own)]
     return Exercise(
         plan=plan,
         candidates=candidates,
         rehearsal=tuple(_rows(evenly(rehearsal), learner.rows)),
         anchors=tuple(anchor_groups(settings, learner.anchors(told))),
-        held_out=tuple(learner.rows.row(*pair) for pair in replies.items()),
-        examination=Examination(
-            new=probes,
-            earlier=earlier,
-            told=told,
-            known_answers=frozenset(answer for probe in [*earlier, *probes] for answer in probe.answers),
-            replies=replies,
-            seed=settings.seed,
-        ),
-        scope=learner.scope(
-            [note.prompt for own in [*drafts, wordings, rehearsal] for note in own],
-            told,
-            said={OWN_SHARD: [fact.statement for fact in (new, *ledger)]},
-        ),
     )
 
 

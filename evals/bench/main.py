@@ -7,15 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import SubprocessError
 from typing import Annotated
 
-import httpx
 import typer
 from rich.console import Console
 
-from cli.client import CliError
-from engram.errors import EngramError
 from engram.settings import Settings
 from evals.bench import served
 from evals.bench.figures import (
@@ -34,11 +30,33 @@ from evals.bench.figures import (
 from evals.client import EngramClient
 from evals.product import engram_at
 
-Results = dict[str, Figure | Failure]
-
 KEYS = tuple(row.key for row in ROWS)
 SERVED = (STATEMENT_TO_LIVE.key, CHAT_P95.key)
 IN_PROCESS = (SPEEDUP.key, MATMUL_SHARE.key, GROWTH.key)
+
+
+class Results(dict[str, Figure | Failure]):
+    """What the rows measured, by key. Each is written to the JSON file as soon as it is there: the next may take long.
+
+    Raises OSError where that cannot be written.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        super().__init__()
+        self.path = path
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._write()
+
+    def add(self, key: str, outcome: Figure | Failure) -> None:
+        self[key] = outcome
+        self._write()
+
+    def _write(self) -> None:
+        if self.path:
+            found = to_json(self, machine=_machine())
+            self.path.write_text(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
 
 app = typer.Typer(add_completion=False)
 console = Console()
@@ -61,14 +79,12 @@ def bench(
     wanted = only or KEYS
     if unknown := [key for key in wanted if key not in KEYS]:
         raise typer.BadParameter(f"{', '.join(unknown)}: no such row; there are {', '.join(KEYS)}", param_hint="--only")
-    results: Results = {}
+    results = Results(json_path)
     if any(key in SERVED for key in wanted):  # first, while this process has no model in memory
         _measure_served(wanted, results, url=url, repeats=repeats)
     if any(key in IN_PROCESS for key in wanted):
         _measure_in_process(wanted, results, repeats=repeats, steps=steps)
     console.print(table(results))
-    if json_path:
-        json_path.write_text(json.dumps(to_json(results, machine=_machine()), indent=2, ensure_ascii=False) + "\n")
     raise typer.Exit(1 if any(isinstance(result, Failure) for result in results.values()) else 0)
 
 
@@ -76,6 +92,7 @@ def _measure_served(wanted: Sequence[str], results: Results, *, url: str | None,
     stamp = time.strftime("%Y%m%d-%H%M%S")
     _say(f"using the Engram at {url}" if url else "starting Engram (a minute or two)")
     with _reported([key for key in SERVED if key in wanted], results), engram_at(url, console=console) as engram:
+        served.wait_until_idle(say=_say)
         told = EngramClient(engram.http, f"bench-{stamp}")
         chatting = EngramClient(engram.http, f"bench-chat-{stamp}")
         measures: dict[str, Callable[[], Figure]] = {
@@ -88,22 +105,30 @@ def _measure_served(wanted: Sequence[str], results: Results, *, url: str | None,
 def _measure_in_process(wanted: Sequence[str], results: Results, *, repeats: int, steps: int) -> None:
     from evals.bench import growth, matmul_share, speedup  # torch takes seconds to import
     from evals.bench.workbench import open_workbench
+    from evals.stream.model import open_setup
 
-    with _reported([key for key in IN_PROCESS if key in wanted], results):
-        bench = open_workbench(Settings(), repeats=repeats, timed_steps=steps, say=_say)
-        measures: dict[str, Callable[[], Figure]] = {
-            SPEEDUP.key: lambda: speedup.run(bench),
-            MATMUL_SHARE.key: lambda: matmul_share.run(bench),
-            GROWTH.key: lambda: growth.run(bench),
-        }
-        _measure(measures, wanted, results)
+    trainer = [key for key in (SPEEDUP.key, MATMUL_SHARE.key) if key in wanted]
+    if trainer:
+        with _reported(trainer, results):
+            bench = open_workbench(Settings(), repeats=repeats, timed_steps=steps, say=_say)
+            _measure(
+                {SPEEDUP.key: lambda: speedup.run(bench), MATMUL_SHARE.key: lambda: matmul_share.run(bench)},
+                wanted,
+                results,
+            )
+    if GROWTH.key in wanted:
+
+        def grow() -> Figure:
+            return growth.run(open_setup(Settings(), ()), repeats=repeats, say=_say)
+
+        _measure({GROWTH.key: grow}, wanted, results)
 
 
 def _measure(measures: dict[str, Callable[[], Figure]], wanted: Sequence[str], results: Results) -> None:
     for key in (key for key in measures if key in wanted):
         _say(f"[bold]{key}[/bold]")
         with _reported([key], results):
-            results[key] = measures[key]()
+            results.add(key, measures[key]())
 
 
 @contextmanager
@@ -111,11 +136,13 @@ def _reported(keys: Sequence[str], results: Results) -> Iterator[None]:
     """What fails inside is the result of those rows that have none yet; the other rows are measured all the same."""
     try:
         yield
-    except (RuntimeError, TimeoutError, SubprocessError, httpx.HTTPError, CliError, EngramError) as error:
+    except Exception as error:  # noqa: BLE001
+        # The edge of a row: whatever failed, an hour of other rows is not lost with it.
         console.print(f"[red]{type(error).__name__}[/red]", end=" ")
         console.print(str(error), markup=False, highlight=False)
         for key in keys:
-            results.setdefault(key, Failure(f"{type(error).__name__}: {error}"))
+            if key not in results:
+                results.add(key, Failure(f"{type(error).__name__}: {error}"))
 
 
 def _machine() -> Json:

@@ -6,9 +6,11 @@ Statements are this file's own; none is in `evals/data` or in the author's examp
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
+import psutil
 
 from evals.bench.figures import Figure, p95
 from evals.client import POLL_S, EngramClient
@@ -32,7 +34,12 @@ CHAT_TOKENS = 16
 # The base's messages are never read for facts: with others, the idle side would carry the extraction of its own chat.
 CHAT_MODEL = "base"
 IDLE_REQUESTS = 40
-FEWEST_REQUESTS = 5
+# Of fewer answers a 95th percentile says nothing.
+FEWEST_REQUESTS = 20
+WARMING_REQUESTS = 5
+PAUSE_AFTER_FAILURE_S = 0.5
+# A worker that is ready computes for some minutes what runs would wait for.
+IDLE_SHARE, IDLE_FOR_S, IDLE_TIMEOUT_S = 0.2, 4.0, 600.0
 START_TIMEOUT_S = 120.0
 
 
@@ -48,13 +55,30 @@ class Chat:
         return [seconds for answered_at, seconds in self.answers if answered_at <= moment]
 
 
+def wait_until_idle(*, say: Callable[[str], None], timeout_s: float = IDLE_TIMEOUT_S) -> bool:
+    """Wait until the machine's cores have nothing to do. False where something else keeps them busy."""
+    deadline, waited = time.monotonic() + timeout_s, False
+    while psutil.cpu_percent(interval=IDLE_FOR_S) > 100 * IDLE_SHARE:
+        if time.monotonic() > deadline:
+            say(f"the machine is still busy after {timeout_s:.0f} s: what follows is measured beside something else")
+            return False
+        if not waited:
+            say("waiting until the machine is idle")
+            waited = True
+    return True
+
+
 def statement_to_live(client: EngramClient, *, say: Callable[[str], None]) -> Figure:
-    """Seconds from saying each of five statements to its being live, one after another; tries again included."""
+    """Seconds from saying each of five statements to its being live, one after another; tries again included.
+
+    One that never is gives no sample; `not_live` counts these.
+    """
     seconds, told = [], []
     for number, message in enumerate(STATEMENTS, start=1):
         begun = time.monotonic()
         client.say(message)
-        client.wait_until_settled()
+        with suppress(TimeoutError):
+            client.wait_until_settled()
         took = time.monotonic() - begun
         status = [fact["status"] for fact in client.facts() if fact["statement"] in message]
         if status and set(status) == {"live"}:
@@ -63,7 +87,10 @@ def statement_to_live(client: EngramClient, *, say: Callable[[str], None]) -> Fi
         say(f"statement {number} of {len(STATEMENTS)}: {', '.join(status) or 'not extracted'} after {took:.1f} s")
     if not seconds:
         raise RuntimeError(f"none of {len(STATEMENTS)} statements became live: {told}")
-    return Figure(seconds, {"statements": told, "not_live": len(STATEMENTS) - len(seconds)})
+    not_live = len(STATEMENTS) - len(seconds)
+    if not_live:
+        say(f"{not_live} of {len(STATEMENTS)} statements never became live: the median leaves them out")
+    return Figure(seconds, {"statements": told, "not_live": not_live})
 
 
 def chat_p95_ratio(client: EngramClient, *, repeats: int, say: Callable[[str], None]) -> Figure:
@@ -71,7 +98,7 @@ def chat_p95_ratio(client: EngramClient, *, repeats: int, say: Callable[[str], N
 
     At most as many repeats as there are statements: one that was said before is not learned again.
     """
-    _chat_idly(client, FEWEST_REQUESTS)
+    _chat_idly(client, WARMING_REQUESTS)
     ratios, rounds = [], []
     for message in STATEMENTS_DURING_CHAT[:repeats]:
         idle = _chat_idly(client, IDLE_REQUESTS)
@@ -82,7 +109,8 @@ def chat_p95_ratio(client: EngramClient, *, repeats: int, say: Callable[[str], N
             say(f"chat: only {len(busy)} answers while learning {message!r}; left out")
             continue
         ratios.append(p95(busy) / p95(idle))
-        say(f"chat: p95 {p95(idle):.2f} s idle ({len(idle)}), {p95(busy):.2f} s while learning ({len(busy)})")
+        learning = f"{p95(busy):.2f} s while learning ({len(busy)}), {failed} failed"
+        say(f"chat: p95 {p95(idle):.2f} s idle ({len(idle)}), {learning}")
     if not ratios:
         raise RuntimeError(f"no statement was learned long enough to chat beside it: {rounds}")
     return Figure(ratios, {"rounds": rounds, "model": CHAT_MODEL, "max_tokens": CHAT_TOKENS})
@@ -129,6 +157,7 @@ def _chat_on(client: EngramClient, chat: Chat, stop: threading.Event) -> None:
             seconds = _chat_once(client, number)
         except httpx.HTTPError:
             chat.failed += 1
+            stop.wait(PAUSE_AFTER_FAILURE_S)
         else:
             chat.answers.append((time.monotonic(), seconds))
         number += 1

@@ -5,21 +5,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
+from engram.artifacts import SCOPE
 from engram.forgetting import forget
 from engram.lifecycle import FactStatus, RunKind
-from engram.models import AdapterVersion, Fact, LearningRun
+from engram.models import AdapterVersion, Candidate, Fact, LearningRun
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
+from engram.repositories.pages import MAX_LIMIT
 from evals.stream.datasets import Item
 from evals.stream.methods.product import Product
 from evals.stream.tables import Json
 
 REASON = "deleted by the evaluation"
-_MOST_RUNS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """An adapter version that held a forgotten fact. `has_files`: weights that were taught it are on disk."""
+    """An adapter version that held a forgotten fact. `has_files`: weights that were taught it, or what says what was
+    asked about it, are on disk."""
 
     version: int
     status: str
@@ -65,16 +69,41 @@ def look(product: Product, chosen: Mapping[int, str]) -> Left:
         by_id = {fact.id: fact for fact in facts.by_ids(chosen.values())}
         held = {row.version: row for fact_id in by_id for row in adapters.holding(fact_id)}
         taught = {row.version for row in held.values() if _taught_itself(adapters, row, by_id)}
-        runs = RunRepository(session).page([product.space_id], status=None, limit=_MOST_RUNS, cursor=None).rows
+        runs = _runs(session, product.space_id)
         studied = {note.fact_id for note in facts.notes(by_id)} | {probe.fact_id for probe in facts.probes(by_id)}
+        studied |= {fact_id for run in runs for fact_id in _studied_in(RunRepository(session).candidates(run.id))}
     return Left(
         facts={place: _row(by_id[fact_id], is_studied=fact_id in studied) for place, fact_id in chosen.items()},
-        rebuilds=[_ended(run) for run in reversed(runs) if run.kind == RunKind.REBUILD],
+        rebuilds=[_ended(run) for run in runs if run.kind == RunKind.REBUILD],
         versions=[
-            Version(number, row.status, number in taught and Path(row.path).exists())
+            Version(number, row.status, _has_files(Path(row.path), was_taught=number in taught))
             for number, row in sorted(held.items())
         ],
     )
+
+
+def _runs(session: Session, space_id: str) -> list[LearningRun]:
+    """All of a space, oldest first."""
+    runs, cursor = list[LearningRun](), None
+    while True:
+        page = RunRepository(session).page([space_id], status=None, limit=MAX_LIMIT, cursor=cursor)
+        runs += page.rows
+        if (cursor := page.next) is None:
+            return runs[::-1]
+
+
+def _studied_in(candidates: Iterable[Candidate]) -> set[str]:
+    """The facts that stand in candidates' notes or in what they were asked."""
+    return {
+        item["fact_id"]
+        for one in candidates
+        for item in (*one.notes, *(one.report or {}).get("asked", ()))
+        if item.get("fact_id")
+    }
+
+
+def _has_files(folder: Path, *, was_taught: bool) -> bool:
+    return folder.exists() if was_taught else (folder / SCOPE).exists()
 
 
 def _taught_itself(adapters: AdapterRepository, row: AdapterVersion, fact_ids: Iterable[str]) -> bool:

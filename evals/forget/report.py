@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from engram.grading import is_right
 from engram.lifecycle import AdapterStatus, FactStatus
 from evals.forget.run import Found
 from evals.stream.datasets import Item, Kind
@@ -29,7 +30,8 @@ COLUMNS = (
 
 
 def figures(items: Sequence[Item], found: Found, questions: Questions, base: BaseAnswers, *, seed: int) -> Json:
-    """Shares are 0 to 1, as means over facts; `recall_above_base` is in points of a hundred, over the forgotten facts.
+    """Shares are 0 to 1, as means over facts. `recall_above_base`, in points of a hundred: the share of the forgotten
+    facts' probes that are answered right and by the base are not; what the base knows better makes up for none.
 
     `kept`: recall of the rest after, over that before. `forgotten`: how many facts; `facts_erased`: of how many
     neither statement nor note nor probe is left. `control`, `kl` and `false_recall` are as of the end. `intervals`:
@@ -40,7 +42,7 @@ def figures(items: Sequence[Item], found: Found, questions: Questions, base: Bas
     before, after = found.told[-1].answers, found.after.answers
     gone = {when: _recalls(items, said, places) for when, said in _named(before, after, found.base)}
     stays = {when: _recalls(items, said, rest) for when, said in _named(before, after, found.base)}
-    above = [100 * (now - never) for now, never in zip(gone["after"], gone["base"], strict=True)]
+    above = [100 * _beyond_base(items[place], after[place], found.base[place]) for place in places]
     shares = {
         **{f"recall_{when}": values for when, values in gone.items()},
         "recall_above_base": above,
@@ -86,6 +88,16 @@ def _named(before: Said, after: Said, base: Said) -> tuple[tuple[str, Said], ...
 def _recalls(items: Sequence[Item], said: Said, places: Sequence[int]) -> list[float]:
     shares = [share_right(items[place].graded, said[place], Kind.OWN) for place in places]
     return [share for share in shares if share is not None]
+
+
+def _beyond_base(item: Item, now: Sequence[str], never: Sequence[str]) -> float:
+    """Share of a fact's own probes that are answered right now, and by the base were not."""
+    asked = [
+        is_right(said, probe.answers) and not is_right(before, probe.answers)
+        for probe, said, before in zip(item.graded, now, never, strict=True)
+        if probe.kind == Kind.OWN
+    ]
+    return sum(asked) / max(len(asked), 1)
 
 
 def _fact(item: Item, found: Found, place: int) -> Json:

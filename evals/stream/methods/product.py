@@ -52,6 +52,10 @@ class Product:
         self._read: tuple[int, Served | None] = (0, None)
 
     def tell(self, statement: str, item: Item) -> None:
+        self.learn(statement)
+
+    def learn(self, statement: str) -> None:
+        """Tell a fact and let the worker learn it. `outcome` says what became of it."""
         fact_id = self._state(statement)
         self.worker.learn(self.space_id)
         self.outcome = self._outcome(fact_id)

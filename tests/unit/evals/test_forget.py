@@ -1,6 +1,7 @@
 """Facts are told, some are deleted: what is recalled, what is left of them, and how an interruption is gone on from."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_recall_of_the_forgotten_is_compared_with_the_base_and_of_the_rest_with_
     base = {0: ["a cat", "?"], 1: ["?", "?"]}
     found = figures(ITEMS, Found(TOLD, BESIDES, base, AFTER), NOTHING, BASE, seed=0)
     assert (found["recall_before"], found["recall_after"], found["recall_base"]) == (1.0, 0.0, 1.0)
-    assert found["recall_above_base"] == -100.0
+    assert found["recall_above_base"] == 0.0  # not -100: what the base knows better makes up for nothing
     assert (found["rest_before"], found["rest_after"], found["kept"]) == (1.0, 0.5, 0.5)
     assert (found["forgotten"], found["facts_erased"]) == (1, 1)
     assert (found["versions"], found["versions_withdrawn"], found["versions_with_files"]) == (2, 1, 1)
@@ -63,7 +64,14 @@ def test_recall_of_the_forgotten_is_compared_with_the_base_and_of_the_rest_with_
         "base": "a cat",
     }
     (_, row) = lay_out("method", COLUMNS, [("engram", found)])
-    assert row[1:6] == ["1", "1.00 (1.00–1.00)", "0.00 (0.00–0.00)", "1.00 (1.00–1.00)", "-100.0 (-100.0–-100.0)"]
+    assert row[1:6] == ["1", "1.00 (1.00–1.00)", "0.00 (0.00–0.00)", "1.00 (1.00–1.00)", "+0.0 (+0.0–+0.0)"]
+
+
+def test_what_the_base_does_not_answer_counts_as_recalled() -> None:
+    base = {0: ["a dog", "?"], 1: ["?", "?"]}
+    after = replace(AFTER, answers={0: ["a cat", "?"], 1: ["Bergen", "Bergen"]})
+    found = figures(ITEMS, Found(TOLD, BESIDES, base, after), NOTHING, BASE, seed=0)
+    assert found["recall_above_base"] == 100.0
 
 
 def _run(tmp_path: Path, *, setup: Any = None) -> Found:

@@ -49,6 +49,21 @@ def test_a_failing_row_is_null_and_the_others_are_measured(run_rows: list[str], 
     assert written["details"]["matmul_share"]["error"] == "RuntimeError: no memory"
 
 
+def test_what_was_measured_is_on_disk_before_the_next_row_begins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "new" / "out.json"
+
+    def killed(wanted: Sequence[str], results: main.Results, **_: Any) -> None:
+        results.add("chat_p95_ratio", Figure([1.5]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "_measure_served", killed)
+    result = CliRunner().invoke(main.app, ["--json", str(path)])
+    assert result.exit_code != 0
+    assert json.loads(path.read_text())["chat_p95_ratio"] == 1.5
+
+
 def test_only_the_rows_asked_for_are_run(run_rows: list[str]) -> None:
     result = CliRunner().invoke(main.app, ["--only", "growth_100_over_10", "--only", "chat_p95_ratio"])
     assert result.exit_code == 0, result.output

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from evals.bench import growth, matmul_share, speedup
+from evals.bench import matmul_share, speedup
 from evals.bench.exercise import FIVE_STRATEGIES, StepRows
 from evals.bench.figures import Figure
 from evals.bench.plain_peft import train_plainly
@@ -68,13 +68,3 @@ def test_share_of_the_matmul_rate_is_a_ratio(bench: Workbench) -> None:
     figure = matmul_share.run(bench, matmul_seconds=0.01)
     _assert_ratios(figure, count=2)
     assert len(figure.details["tokens_per_step"]) == bench.timed_steps
-
-
-def test_growth_compares_the_same_budget_beside_a_larger_ledger(bench: Workbench) -> None:
-    few_steps = bench.settings.model_copy(update={"training_steps": 1})
-    figure = growth.run(replace(bench, settings=few_steps, repeats=1), sizes=(12, 14))
-    _assert_ratios(figure, count=1)
-    small, large = figure.details["last_run"]["12"], figure.details["last_run"]["14"]
-    assert small["ledger_notes"] < large["ledger_notes"]
-    assert (small["steps"], small["rows_per_step"]) == (large["steps"], large["rows_per_step"])
-    assert small["earlier_probes"] == large["earlier_probes"] == 24

@@ -84,7 +84,7 @@ def test_each_repeat_compares_chat_while_a_run_learns_with_chat_before(said: lis
 
 
 def test_failed_requests_are_counted_and_are_no_latency(said: list[str]) -> None:
-    engram = ScriptedEngram(fails_every=served.FEWEST_REQUESTS + served.IDLE_REQUESTS + 1)  # the first while learning
+    engram = ScriptedEngram(fails_every=served.WARMING_REQUESTS + served.IDLE_REQUESTS + 1)  # the first while learning
     figure = served.chat_p95_ratio(_client(engram), repeats=1, say=said.append)
     assert figure.details["rounds"][0]["failed"] >= 1
 
@@ -97,6 +97,31 @@ def test_chat_that_found_no_run_to_chat_beside_makes_no_figure(said: list[str]) 
 def test_only_answers_that_came_before_the_run_ended_count() -> None:
     chat = served.Chat(answers=[(10.0, 0.5), (11.0, 0.7), (12.0, 3.0)])
     assert chat.seconds_until(11.0) == [0.5, 0.7]
+
+
+def test_what_does_not_settle_is_no_sample_and_loses_none(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    engram = ScriptedEngram()
+    settle = engram.wait_until_settled
+
+    def settle_all_but_the_second() -> None:
+        if len(engram.told) == 2:
+            raise TimeoutError("facts were not learned")
+        settle()
+
+    monkeypatch.setattr(engram, "wait_until_settled", settle_all_but_the_second)
+    figure = served.statement_to_live(_client(engram), say=said.append)
+    assert (len(figure.samples), figure.details["not_live"]) == (4, 1)
+    assert said[-1].startswith("1 of 5 statements never became live")
+
+
+@pytest.mark.parametrize(("busy", "timeout_s", "idle"), [([90.0, 50.0, 3.0], 60.0, True), ([90.0] * 9, -1.0, False)])
+def test_nothing_is_measured_before_the_machine_is_idle(
+    said: list[str], monkeypatch: pytest.MonkeyPatch, busy: list[float], timeout_s: float, idle: bool
+) -> None:
+    left = iter(busy)
+    monkeypatch.setattr(served.psutil, "cpu_percent", lambda interval: next(left))
+    assert served.wait_until_idle(say=said.append, timeout_s=timeout_s) is idle
+    assert len(said) == 1
 
 
 def test_statements_are_the_benchs_own() -> None:
