@@ -50,7 +50,8 @@ class Trainer:
         self.lora = lora
         self.rows = rows
         self._lower_weights: Weights = {}  # what candidates carry on the layers that are not trained
-        self._lower: dict[Row, torch.Tensor] = {}  # row -> hidden [tokens, D] below the first trained layer
+        # row -> hidden [tokens, D] below the first trained layer; what was used last stands last
+        self._lower: dict[Row, torch.Tensor] = {}
         self._base_hidden: dict[Row, torch.Tensor] = {}  # anchor -> the base's final hidden [answer tokens, D]
         self._prefix_hidden: torch.Tensor | None = None
 
@@ -147,8 +148,8 @@ class Trainer:
         self._keep(self.lora.encoder, (), anchors)
 
     def unknown(self, anchors: Sequence[Row]) -> list[Row]:
-        """Those of which nothing is kept yet."""
-        return [row for row in anchors if row not in self._base_hidden]
+        """Those of which something is not kept, yet or any more."""
+        return [row for row in anchors if row not in self._base_hidden or row not in self._lower]
 
     def base_hidden(self, anchors: Sequence[Row]) -> torch.Tensor:
         """The bare base's final hidden states at the anchors' answers, [N, D]: the other side of the KL."""
@@ -258,10 +259,18 @@ class Trainer:
 
     @torch.no_grad()
     def _remember(self, rows: Sequence[Row]) -> None:
-        """Compute and keep the activations below the trained layers for rows not seen before."""
-        if len(self._lower) > _MOST_KEPT_ROWS:
-            self._lower.clear()
-        unknown = [row for row in dict.fromkeys(rows) if row not in self._lower]
+        """Compute and keep the activations below the trained layers for rows not seen before.
+
+        What was used longest ago is dropped for it.
+        """
+        wanted = dict.fromkeys(rows)
+        for row in wanted:
+            if row in self._lower:
+                self._lower[row] = self._lower.pop(row)
+        unused = [row for row in self._lower if row not in wanted]
+        for row in unused[: max(0, len(self._lower) - _MOST_KEPT_ROWS)]:
+            del self._lower[row]
+        unknown = [row for row in wanted if row not in self._lower]
         for start in range(0, len(unknown), 16):
             chunk = unknown[start : start + 16]
             packed = pack(self.rows.prefix, [[(row, NOTE) for row in chunk]], self.base.device)

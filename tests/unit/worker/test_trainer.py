@@ -255,7 +255,9 @@ def test_rows_met_before_are_trained_on_alike_after_their_activations_were_dropp
     first = train(notes)
     monkeypatch.setattr("worker.training.trainer._MOST_KEPT_ROWS", 1)
     train(other_notes)
+    train(other_notes)
     assert not set(notes) & set(trainer._lower)
+    assert trainer.unknown(anchors) == []
     again = train(notes)
     for name, weight in first.items():
         torch.testing.assert_close(weight, again[name])
