@@ -6,7 +6,7 @@ from itertools import chain
 
 from engram.similarity import is_near_copy
 from tests.unit.test_author_data import _evaluated_statements, _runs
-from worker.supersession.train import Example, read_examples
+from worker.supersession.train import HELD_OUT, WRITTEN, Example, read_examples
 
 SHARED_RUN_WORDS = 6
 
@@ -26,22 +26,22 @@ def _near_copies(own: Iterable[str], others: Iterable[str]) -> Iterator[tuple[st
         yield from ((text, other) for other in sorted(alike) if is_near_copy(text, other))
 
 
-TRAINED, HELD_OUT = read_examples(held_out=False), read_examples(held_out=True)
+TRAINED, EXAMINED = (list(chain.from_iterable(read_examples(pattern).values())) for pattern in (WRITTEN, HELD_OUT))
 
 
 def test_there_is_enough_of_both_kinds() -> None:
     kinds = Counter(each.replaces for each in TRAINED)
     assert min(kinds.values()) >= 1000
-    assert min(Counter(each.replaces for each in HELD_OUT).values()) >= 100
+    assert min(Counter(each.replaces for each in EXAMINED).values()) >= 100
 
 
 def test_no_pair_stands_twice() -> None:
-    counted = Counter((each.old, each.new) for each in (*TRAINED, *HELD_OUT))
+    counted = Counter((each.old, each.new) for each in (*TRAINED, *EXAMINED))
     assert [pair for pair, count in counted.items() if count > 1] == []
 
 
 def test_no_statement_is_a_near_copy_of_an_evaluated_one() -> None:
-    assert list(_near_copies(_statements([*TRAINED, *HELD_OUT]), _evaluated_statements())) == []
+    assert list(_near_copies(_statements([*TRAINED, *EXAMINED]), _evaluated_statements())) == []
 
 
 def test_no_statement_shares_a_run_of_words_with_an_evaluated_one() -> None:
@@ -50,7 +50,7 @@ def test_no_statement_shares_a_run_of_words_with_an_evaluated_one() -> None:
 
 
 def test_no_held_out_statement_is_trained_on() -> None:
-    assert list(_near_copies(_statements(HELD_OUT), _statements(TRAINED))) == []
+    assert list(_near_copies(_statements(EXAMINED), _statements(TRAINED))) == []
 
 
 def test_near_copies_are_found() -> None:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -18,7 +19,8 @@ from worker.supersession import ADAPTER_DIR, DATA_DIR
 from worker.supersession.judge import WEIGHTS, Judge, read_judge, untrained, weights_of
 from worker.training.optimizer import warmed_up
 
-HELD_OUT = "held-out.jsonl"
+WRITTEN = "pairs-*.jsonl"
+HELD_OUT = "held-out-*.jsonl"
 REPLACES = "replaces"
 _POOL = 8  # batches that are sorted by length together
 _REPORT_EVERY = 20
@@ -36,7 +38,7 @@ class Config:
     head_rate: float = 1.5e-3
     rank: int = 16
     first_layer: int = 4
-    strangers: float = 1.0
+    strangers: float = 0.25
     warmup_steps: int = 20
     seed: int = 0
 
@@ -50,11 +52,15 @@ class Example:
     replaces: bool
 
 
-def read_examples(*, held_out: bool) -> list[Example]:
-    """The written pairs to train on, or those to examine with."""
-    paths = [DATA_DIR / HELD_OUT] if held_out else sorted(DATA_DIR.glob("pairs-*.jsonl"))
-    rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-    return [Example(row["old"], row["new"], row["label"] == REPLACES) for row in rows]
+def read_examples(pattern: str) -> dict[str, list[Example]]:
+    """Pairs by the name of their file: `WRITTEN`, to train on, or `HELD_OUT`, to examine with."""
+    return {path.stem: list(_examples_in(path)) for path in sorted(DATA_DIR.glob(pattern))}
+
+
+def _examples_in(path: Path) -> Iterator[Example]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        yield Example(row["old"], row["new"], row["label"] == REPLACES)
 
 
 def train(output: Path, config: Config, *, start: Path | None = None) -> None:
@@ -72,7 +78,8 @@ def train(output: Path, config: Config, *, start: Path | None = None) -> None:
         {"params": list(judge.head.parameters()), "rate": config.head_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    written, held_out = read_examples(held_out=False), read_examples(held_out=True)
+    written = list(chain.from_iterable(read_examples(WRITTEN).values()))
+    print(f"{len(written)} pairs; looking for similar strangers among their statements", flush=True)
     examples = written + _strangers(written, encoder, rng, count=round(config.strangers * len(written)))
     steps = config.epochs * math.ceil(len(examples) / config.batch)
     started, step, loss_sum = time.monotonic(), 0, 0.0
@@ -86,7 +93,8 @@ def train(output: Path, config: Config, *, start: Path | None = None) -> None:
             if step % _REPORT_EVERY == 0:
                 mean, loss_sum = loss_sum / _REPORT_EVERY, 0.0
                 print(f"step {step}/{steps}  loss {mean:.3f}  {time.monotonic() - started:.0f} s", flush=True)
-        print(f"epoch {epoch + 1}: {examined(judge, held_out)}", flush=True)
+        for name, held_out in read_examples(HELD_OUT).items():
+            print(f"epoch {epoch + 1}, {name}: {examined(judge, held_out)}", flush=True)
         _save(judge, lora, output, config)
 
 

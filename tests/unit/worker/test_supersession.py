@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from scope.decision import Vectors
 from scope.encoder import open_encoder
 from worker.supersession.decision import MOST_JUDGED, is_same_sentence, superseded_by
 from worker.supersession.judge import open_judge, read_judge
-from worker.supersession.train import Config, Example, _batches, examined, read_examples, train
+from worker.supersession.train import HELD_OUT, WRITTEN, Config, Example, _batches, examined, read_examples, train
 
 LEDGER = {
     "home": "I live in Oslo.",
@@ -134,7 +135,7 @@ def test_pairs_are_judged_alike_alone_and_together() -> None:
 
 
 def test_shipped_judge_finds_most_held_out_changes_and_takes_few_others_for_one() -> None:
-    held_out = read_examples(held_out=True)
+    held_out = list(chain.from_iterable(read_examples(HELD_OUT).values()))
     probabilities = open_judge().probabilities([(each.old, each.new) for each in held_out])
     found = [p > 0.5 for p, each in zip(probabilities, held_out, strict=True) if each.replaces]
     wrong = [p > 0.5 for p, each in zip(probabilities, held_out, strict=True) if not each.replaces]
@@ -149,8 +150,8 @@ def test_training_sees_each_example_once_an_epoch() -> None:
 
 
 def test_trained_judge_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = read_examples(held_out=False)[:8]
-    monkeypatch.setattr("worker.supersession.train.read_examples", lambda *, held_out: few)
+    few = next(iter(read_examples(WRITTEN).values()))[:8]
+    monkeypatch.setattr("worker.supersession.train.read_examples", lambda pattern: {"few": few})
     torch.manual_seed(0)
     train(tmp_path, Config(epochs=1, batch=4, rank=2, first_layer=11, strangers=0))
     judge = read_judge(open_encoder(), tmp_path)
