@@ -51,7 +51,9 @@ class Settings(BaseSettings):
 
     # Learning
     learn_automatically: bool = Field(True, description="Learn pending facts without being asked.")
-    learn_delay_s: float = Field(1.0, description="Wait for further facts before a learning run starts, in seconds.")
+    learn_delay_s: float = Field(
+        1.0, description="Where a run takes several facts: wait for more of them before it starts, in seconds."
+    )
     max_facts_per_run: int = Field(8, description="Most facts one learning run takes.")
     facts_per_shard: int = Field(
         1, ge=0, description="Facts one LoRA holds before the next fact begins a new one. 0: one LoRA holds all."

@@ -47,7 +47,8 @@ class SentenceEncoder:
 
         Texts whose vectors are `known` are not read, and not kept either.
         """
-        missing = self.unread([text for text in texts if text not in known])
+        # In order of length, so that little is spent on padding.
+        missing = sorted(self.unread([text for text in texts if text not in known]), key=len)
         found = {text: self._kept[text] for text in texts if text in self._kept}
         for start in range(0, len(missing), _AT_ONCE):
             chunk = missing[start : start + _AT_ONCE]

@@ -65,7 +65,7 @@ class Worker:
         if not self.learning.acquire(blocking=False):
             return
         try:
-            if self.settings.learn_automatically:
+            if self.settings.learn_automatically and self.settings.most_facts_at_once > 1:
                 time.sleep(self.settings.learn_delay_s)
             while run_id := self._claim_next(space_id):
                 self.torch.run(partial(self.pipeline.run, run_id))

@@ -73,27 +73,36 @@ class _Chooser:
 def _answer(
     base: ResidentBase, prefix: Ids, prompts: Sequence[Ids], next_token: _Chooser, *, copies: int, max_tokens: int
 ) -> list[list[int]]:
-    """Outputs of all rows, candidate by candidate."""
-    end, rows = base.tokenizer.eos_token_id, len(prompts)
+    """Outputs of all rows, candidate by candidate. A prompt that stands there several times, to be answered by
+    different draws, is read once."""
+    end = base.tokenizer.eos_token_id
+    distinct = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
     width = max(len(prompt) for prompt in prompts)
-    ids = torch.full((rows, width), end)
-    mask = torch.zeros(rows, len(prefix) + width, dtype=torch.long)
+    ids = torch.full((len(distinct), width), end)
+    mask = torch.zeros(len(distinct), len(prefix) + width, dtype=torch.long)
     mask[:, : len(prefix)] = 1
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, len(prefix) + width - len(prompt) :] = 1
+    for prompt, number in distinct.items():
+        ids[number, width - len(prompt) :] = torch.tensor(prompt)
+        mask[number, len(prefix) + width - len(prompt) :] = 1
     ids, mask = (x.repeat(copies, 1).to(base.device) for x in (ids, mask))
     positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, len(prefix) :]
-    cache = _prefix_cache(base, prefix, copies=copies, rows=rows)
-    outputs = torch.full((len(ids), max_tokens), end, device=base.device)
-    rows_B = torch.arange(len(ids), device=base.device)  # which rows are still computed
-    finished_B = torch.zeros(len(ids), dtype=torch.bool, device=base.device)
+    cache = _prefix_cache(base, prefix, copies=copies, rows=len(distinct))
+    read_B = torch.tensor(
+        [copy * len(distinct) + distinct[prompt] for copy in range(copies) for prompt in prompts], device=base.device
+    )
+    outputs = torch.full((len(read_B), max_tokens), end, device=base.device)
+    rows_B = torch.arange(len(read_B), device=base.device)  # which rows are still computed
+    finished_B = torch.zeros(len(read_B), dtype=torch.bool, device=base.device)
     for step in range(max_tokens):
         hidden_BTD = base.decoder(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache
         ).last_hidden_state
         # Two dimensions: of three, not contiguous, the CPU's matrix product first copies the head for each row.
-        chosen_B = next_token(base.model.lm_head(hidden_BTD[:, -1]), rows_B).masked_fill(finished_B, end)
+        logits_BV = base.model.lm_head(hidden_BTD[:, -1])
+        if step == 0 and len(read_B) > len(ids):
+            cache.batch_select_indices(read_B)
+            positions, mask, logits_BV = positions[read_B], mask[read_B], logits_BV[read_B]
+        chosen_B = next_token(logits_BV, rows_B).masked_fill(finished_B, end)
         outputs[rows_B, step] = chosen_B
         finished_B = chosen_B == end
         if finished_B.all():

@@ -13,7 +13,7 @@ import torch
 from worker.training.rows import Ids, Row
 from worker.training.tree_attention import Layout
 
-_ROUND_TO = 64  # few distinct lengths: each new shape costs the CPU's matrix kernels time to prepare
+_ROUND_TO = 16  # few distinct lengths: each new shape costs the CPU's matrix kernels time to prepare
 _ROUND_ROWS_TO = 8
 
 

@@ -1,9 +1,12 @@
 """Turn prompts and answers into token rows behind one shared prefix. Pure but for the tokenizer."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 Ids = tuple[int, ...]
+
+_MOST_KEPT = 4000  # prompts: some MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class ChatRows:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self.prefix = _common_start(self._render("a"), self._render("Zebra 7"))
+        # A run asks for hundreds of anchors, all of which were rendered before.
+        self._after_prefix = lru_cache(_MOST_KEPT)(lambda prompt: self._render(prompt)[len(self.prefix) :])
 
     def row(self, prompt: str, answer: str) -> Row:
         ids = self.tokenizer(answer, add_special_tokens=False)["input_ids"]
@@ -32,7 +37,7 @@ class ChatRows:
 
     def prompt(self, prompt: str) -> Ids:
         """The prompt's tokens after the shared prefix."""
-        return self._render(prompt)[len(self.prefix) :]
+        return self._after_prefix(prompt)
 
     def _render(self, prompt: str) -> Ids:
         text = self.tokenizer.apply_chat_template(

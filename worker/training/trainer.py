@@ -33,7 +33,7 @@ from worker.training.steps import (
     TrainingPlan,
     in_common,
 )
-from worker.training.stopping import compared
+from worker.training.stopping import Stop, compared
 from worker.training.vocabulary import cross_entropy, kl_to_base
 
 log = structlog.get_logger()
@@ -79,17 +79,18 @@ class Trainer:
         as_one = in_common(candidates)
         shared_steps = min(plan.shared_steps, plan.steps) if as_one.notes else 0
         running = RunningCandidates(self.lora, initial, [as_one] if shared_steps else candidates, plan)
+        converged = False
         if shared_steps:
             deck = Deck(as_one.notes, rng)
             for step in range(shared_steps):
                 on_step(self._step(running, shared.beside([deck]), step).for_each(len(candidates)))
-                if plan.stop and running.ended(0, plan.stop):
+                if converged := bool(plan.stop and running.ended(0, plan.stop)):
                     break  # what they have in common is learned; they go on apart at the rate of their own steps
             running = running.apart(candidates)
         for step in range(shared_steps, plan.steps):
             progress = self._step(running, shared.beside(decks), step)
             if plan.stop:
-                self._stop(running, progress, held_out)
+                self._stop(running, progress, held_out, shared_is_learned=converged)
             on_step(progress)
             if not running.running:
                 break
@@ -127,20 +128,28 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
         return running.report(sums, drawn, step)
 
-    def _stop(self, running: RunningCandidates, progress: Progress, held_out: Sequence[Row]) -> None:
-        """End the training of those that need no more of it, and say so in `progress`."""
+    def _stop(
+        self, running: RunningCandidates, progress: Progress, held_out: Sequence[Row], *, shared_is_learned: bool
+    ) -> None:
+        """End the training of those that need no more of it, and say so in `progress`.
+
+        `shared_is_learned`: before they went apart they had learned what they have in common; then none goes on after
+        they are compared.
+        """
         plan, policy = running.plan, running.plan.stop
         assert policy is not None
         running.stop({c: stop for c in running.running if (stop := running.ended(c, policy))})
         compare_at = plan.shared_steps + max(1, round(policy.compared_at * (plan.steps - plan.shared_steps)))
-        compare = progress.step == max(plan.warmup_steps, compare_at)
-        if compare and progress.step < plan.steps and held_out and len(running.running) > 1:
+        compare_at = max(plan.warmup_steps, compare_at)
+        if progress.step == compare_at and progress.step < plan.steps and held_out and len(running.running) > 1:
             likelihoods = [sum(own) / len(own) for own in self.likelihoods(running.weights, held_out)]
             moved = [progress.anchor_kl[c] if progress.anchor_kl else 0.0 for c in running.running]
             # What is learned against what it costs, weighed as in the loss.
             scores = [found - plan.anchor_weight * kl for found, kl in zip(likelihoods, moved, strict=True)]
             stops = compared(scores, step=progress.step, policy=policy)
             running.stop({running.running[place]: stop for place, stop in stops.items()})
+        if shared_is_learned and progress.step >= compare_at:
+            running.stop({c: Stop(False, f"converged after {progress.step} steps") for c in running.running})
         progress.stopped = dict(running.stopped)
 
     def prepare(self, anchors: Sequence[Row]) -> None:

@@ -86,6 +86,19 @@ def test_answer_stops_at_the_end_token_and_keeps_it(
     assert len({len(answer) for own in stopped for answer in own}) > 1
 
 
+def test_prompt_that_is_there_several_times_is_answered_as_it_is_alone(
+    base: ResidentBase, lora: StackedLora, rows: ChatRows
+) -> None:
+    weights = stack(trained_looking(lora, seed=1), trained_looking(lora, seed=2))
+    whole = generate(base, lora, weights, _prompts(rows), max_tokens=MAX_TOKENS)
+    places = [2, 0, 2, 2, 1, 0]
+    several = [_prompts(rows)[place] for place in places]
+    again = generate(base, lora, weights, several, max_tokens=MAX_TOKENS)
+    assert again == [[own[place] for place in places] for own in whole]
+    drawn = generate(base, lora, None, several, max_tokens=MAX_TOKENS, temperatures=[3.0] * len(places), seed=1)[0]
+    assert len({tuple(drawn[place]) for place in (0, 2, 3)}) > 1
+
+
 def test_drawn_answers_differ_by_seed_and_leave_greedy_ones_alone(
     base: ResidentBase, lora: StackedLora, rows: ChatRows
 ) -> None:

@@ -57,7 +57,7 @@ def test_predicted_tokens_come_with_their_place_label_and_group() -> None:
 
 def test_widths_are_rounded_up_so_that_few_shapes_occur() -> None:
     packs = [_pack([Row((7,) * size, (8,))] * 3) for size in range(1, 30)]
-    assert len({packed.ids_CT.shape for packed in packs}) < 5
+    assert len({packed.ids_CT.shape for packed in packs}) < 8
     assert len({packed.layout.rows_CRL.shape for packed in packs}) < 10
 
 

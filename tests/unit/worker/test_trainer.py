@@ -161,6 +161,18 @@ def test_what_candidates_share_is_learned_no_longer_than_it_needs(
     assert first_apart == 201
 
 
+def test_candidates_that_learned_what_they_share_do_one_step_apart_and_the_best_is_left(
+    trainer: Trainer, notes: list[Row], other_notes: list[Row]
+) -> None:
+    seen = list[Progress]()
+    candidates = [CandidateRows(notes, RATE), CandidateRows([*notes, *other_notes], RATE)]
+    policy = StopPolicy(converged_loss=2.5, compared_at=0.05)
+    plan = replace(PLAN, steps=220, shared_steps=200, notes_per_step=1, stop=policy)
+    trainer.train(_initial(trainer.lora), candidates, plan=plan, held_out=notes[:1], on_step=seen.append)
+    assert [step.step for step in seen if step.step > 200] == [201]
+    assert sorted(stop.hopeless for stop in seen[-1].stopped.values()) == [False, True]
+
+
 def test_candidates_without_a_note_in_common_never_train_as_one(
     trainer: Trainer, notes: list[Row], other_notes: list[Row]
 ) -> None:
