@@ -347,7 +347,7 @@ def test_old_truth_does_not_stand_again_in_weights_that_never_held_it(
 
 @SQLITE
 def test_every_old_truth_that_one_new_fact_replaced_stands_again(flow: Flow) -> None:
-    second = replace(TOWN, statement="My home is in Bergen.")
+    second = replace(TOWN, statement="I live in Bergen, near the harbour.")
     flow.author.facts = (*flow.author.facts, second)
     both = flow.state(TOWN, second)
     flow.learn()

@@ -63,7 +63,7 @@ def test_torch_counts_the_same_for_a_step_as_padded(learner: Learner) -> None:
     vocabulary_size, hidden_size = learner.base.model.lm_head.weight.shape
     counted = step_operations(
         trained_matrices(learner.shape.modules, first_layer=FIRST_LAYER),
-        work=replace(work, tokens=2 * 64 * -(-work.tokens // 128)),
+        work=replace(work, tokens=2 * 16 * -(-work.tokens // 32)),
         rank=RANK,
         hidden_size=hidden_size,
         vocabulary_size=vocabulary_size,
