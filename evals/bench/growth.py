@@ -1,7 +1,8 @@
 """Time how one fact is learned, from the ledger to the live version, after few and after many facts.
 
 The ledgers are seeded (`evals.bench.seeded`), all else is the product: the author writes, candidates are trained,
-examined with earlier facts' probes, gated and published. Both sizes learn the same new facts, in turns.
+examined with earlier facts' probes, gated and published. Both sizes learn the same new facts, in turns. The first new
+fact is learned as right after a worker's start, when nothing that was said before has been read, and is reported apart.
 """
 
 import time
@@ -37,9 +38,14 @@ def run(
     RuntimeError where none is.
     """
     first, *facts = studied_facts()
-    ledger, new = facts[: max(sizes) - 1], facts[max(sizes) - 1 :][:repeats]
+    ledger, (after_start, *new) = facts[: max(sizes) - 1], facts[max(sizes) - 1 :][: 1 + repeats]
     with TemporaryDirectory(prefix="engram-bench-") as folder:
         products = {size: _after(setup, Path(folder) / str(size), first, ledger[: size - 1], say=say) for size in sizes}
+        started = {str(size): _learn(product, after_start, now) for size, product in products.items()}
+        say(
+            "growth: right after a start "
+            + ", ".join(f"{size} facts: {s['seconds']:.1f} s" for size, s in started.items())
+        )
         learned: dict[int, list[Learned]] = {size: [] for size in sizes}
         for repeat, fact in enumerate(new):
             for size in sizes if repeat % 2 == 0 else sizes[::-1]:
@@ -57,6 +63,7 @@ def run(
         {
             "facts": list(sizes),
             "learned": {str(size): own for size, own in learned.items()},
+            "after_start": started,
             "median_s": {str(size): median(one["seconds"] for one in own) for size, own in learned.items()},
         },
     )

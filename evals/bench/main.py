@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from engram.logs import configure
 from engram.settings import Settings
 from evals.bench import served
 from evals.bench.figures import (
@@ -79,6 +80,7 @@ def bench(
     wanted = only or KEYS
     if unknown := [key for key in wanted if key not in KEYS]:
         raise typer.BadParameter(f"{', '.join(unknown)}: no such row; there are {', '.join(KEYS)}", param_hint="--only")
+    configure("WARNING")
     results = Results(json_path)
     if any(key in SERVED for key in wanted):  # first, while this process has no model in memory
         _measure_served(wanted, results, url=url, repeats=repeats)

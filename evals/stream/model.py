@@ -42,7 +42,7 @@ def open_setup(settings: Settings, items: Sequence[Item]) -> Setup:
 def answer_tokens_for(base: ResidentBase, items: Sequence[Item]) -> int:
     """Room for the longest gold answer of the stream and some words around it, or what the API's evaluations allow."""
     texts = [answer for item in items for probe in item.graded for answer in probe.answers]
-    longest = max((len(ids) for ids in base.tokenizer(texts, add_special_tokens=False)["input_ids"]), default=0)
+    longest = max((len(base.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts), default=0)
     return max(ANSWER_TOKENS, longest + _ROOM_AROUND_GOLD)
 
 

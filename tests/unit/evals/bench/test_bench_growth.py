@@ -21,7 +21,12 @@ OTHERS = studied_facts()[:3]
 
 def _studies() -> list[Study]:
     """The author of the fixtures knows the first and the last."""
-    return [Study("cat", CAT.statement, ()), *OTHERS, Study("town", TOWN.statement, ())]
+    return [
+        Study("cat", CAT.statement, ()),
+        *OTHERS,
+        Study("cat", CAT.statement, ()),
+        Study("town", TOWN.statement, ()),
+    ]
 
 
 @pytest.mark.usefixtures("_small")
@@ -52,11 +57,12 @@ def test_growth_is_the_ratio_of_learning_the_same_fact_after_many_and_after_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setattr(growth, "studied_facts", _studies)
-    clock = iter([0.0, 20.0, 50.0, 80.0])
+    clock = iter([0.0, 1.0, 1.0, 2.0, 0.0, 20.0, 50.0, 80.0])  # the first two facts are those after a start
     figure = growth.run(tiny_setup(tmp_path), repeats=1, say=said.append, sizes=(2, 4), now=lambda: next(clock))
     assert figure.samples == [30.0 / 20.0]
     assert figure.details["median_s"] == {"2": 20.0, "4": 30.0}
-    assert len(said) == 4
+    assert {size: one["seconds"] for size, one in figure.details["after_start"].items()} == {"2": 1.0, "4": 1.0}
+    assert len(said) == 5
 
 
 @pytest.mark.usefixtures("_small")
