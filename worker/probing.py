@@ -83,13 +83,11 @@ def examine(learner: Learner, live: Served, candidates: Served, examination: Exa
     )
     facts = _some(facts, ProbeKind.RETENTION, most=examination.max_earlier, seed=examination.seed)
     never_told = _never_told(learner, examination)
-    about_facts = answer_as_served(learner, [item.question for item in facts], live, candidates)
+    about_facts = answer_as_served(learner, [item.question for item in facts], candidates)
     about_controls = answer_as_served(learner, [item.question for item in controls], candidates)
     recalled = learner.begin_answers([item.question for item in never_told], candidates.weights)
-    before = [
-        _grade(item, answer, learner, examination)
-        for item, answer in zip(facts, _compared(learner, facts, about_facts[0]), strict=True)
-    ]
+    compared = _compared_with(learner, live, facts)
+    before = [_grade(item, answer, learner, examination) for item, answer in zip(facts, compared, strict=True)]
     unchanged = [*controls, *never_told]
     before += [_grade(item, learner.base_answer(item.question), learner, examination) for item in unchanged]
     graded = [
@@ -97,7 +95,7 @@ def examine(learner: Learner, live: Served, candidates: Served, examination: Exa
             _grade(item, answer, learner, examination)
             for item, answer in zip([*facts, *unchanged], [*known, *control, *recall], strict=True)
         ]
-        for known, control, recall in zip(about_facts[1:], about_controls, recalled, strict=True)
+        for known, control, recall in zip(about_facts, about_controls, recalled, strict=True)
     ]
     divergence = learner.trainer.kl(candidates.weights, learner.held_out_anchors())
     margins = _margins(learner, live.weights, candidates.weights, examination.replies)
@@ -173,11 +171,14 @@ def _changed(learner: Learner, live: Served, items: Sequence[Asked]) -> list[Ask
     ]
 
 
-def _compared(learner: Learner, facts: Sequence[Asked], by_live: Sequence[str]) -> list[str]:
+def _compared_with(learner: Learner, live: Served, facts: Sequence[Asked]) -> list[str]:
     """What candidates' answers are compared with: the live version's, for what is forgotten the base's."""
-    forgotten = [item.question for item in facts if item.kind == ProbeKind.FORGOTTEN]
-    by_base = dict(zip(forgotten, learner.base_answers(forgotten), strict=True))
-    return [by_base.get(item.question, answer) for item, answer in zip(facts, by_live, strict=True)]
+    forgotten, known = (
+        [item.question for item in facts if (item.kind == ProbeKind.FORGOTTEN) is is_forgotten]
+        for is_forgotten in (True, False)
+    )
+    by_base, by_live = iter(learner.base_answers(forgotten)), iter(answer_as_served(learner, known, live)[0])
+    return [next(by_base if item.kind == ProbeKind.FORGOTTEN else by_live) for item in facts]
 
 
 def _grade(item: Asked, answer: str, learner: Learner, examination: Examination) -> Asked:

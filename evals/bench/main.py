@@ -1,7 +1,6 @@
 """`engram bench`: measure Engram's speed and print ratios with their spread."""
 
 import importlib.metadata
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,10 +29,12 @@ from evals.bench.figures import (
 )
 from evals.client import EngramClient
 from evals.product import engram_at
+from evals.stream.records import write_whole
 
 KEYS = tuple(row.key for row in ROWS)
 SERVED = (STATEMENT_TO_LIVE.key, CHAT_P95.key)
-IN_PROCESS = (SPEEDUP.key, MATMUL_SHARE.key, GROWTH.key)
+TRAINER = (SPEEDUP.key, MATMUL_SHARE.key)
+IN_PROCESS = (*TRAINER, GROWTH.key)
 
 
 class Results(dict[str, Figure | Failure]):
@@ -55,8 +56,7 @@ class Results(dict[str, Figure | Failure]):
 
     def _write(self) -> None:
         if self.path:
-            found = to_json(self, machine=_machine())
-            self.path.write_text(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            write_whole(self.path, to_json(self, machine=_machine()), indent=2)
 
 
 app = typer.Typer(add_completion=False)
@@ -105,25 +105,24 @@ def _measure_served(wanted: Sequence[str], results: Results, *, url: str | None,
 
 
 def _measure_in_process(wanted: Sequence[str], results: Results, *, repeats: int, steps: int) -> None:
-    from evals.bench import growth, matmul_share, speedup  # torch takes seconds to import
-    from evals.bench.workbench import open_workbench
+    from evals.bench import growth  # torch takes seconds to import
     from evals.stream.model import open_setup
 
-    trainer = [key for key in (SPEEDUP.key, MATMUL_SHARE.key) if key in wanted]
-    if trainer:
+    if trainer := [key for key in TRAINER if key in wanted]:
         with _reported(trainer, results):
-            bench = open_workbench(Settings(), repeats=repeats, timed_steps=steps, say=_say)
-            _measure(
-                {SPEEDUP.key: lambda: speedup.run(bench), MATMUL_SHARE.key: lambda: matmul_share.run(bench)},
-                wanted,
-                results,
-            )
-    if GROWTH.key in wanted:
+            _measure_trainer(trainer, results, repeats=repeats, steps=steps)
+    settings = Settings()
+    _measure({GROWTH.key: lambda: growth.run(open_setup(settings, ()), repeats=repeats, say=_say)}, wanted, results)
 
-        def grow() -> Figure:
-            return growth.run(open_setup(Settings(), ()), repeats=repeats, say=_say)
 
-        _measure({GROWTH.key: grow}, wanted, results)
+def _measure_trainer(wanted: Sequence[str], results: Results, *, repeats: int, steps: int) -> None:
+    from evals.bench import matmul_share, speedup
+    from evals.bench.workbench import open_workbench
+
+    bench = open_workbench(Settings(), repeats=repeats, timed_steps=steps, say=_say)
+    _measure(
+        {SPEEDUP.key: lambda: speedup.run(bench), MATMUL_SHARE.key: lambda: matmul_share.run(bench)}, wanted, results
+    )
 
 
 def _measure(measures: dict[str, Callable[[], Figure]], wanted: Sequence[str], results: Results) -> None:

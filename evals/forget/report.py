@@ -42,7 +42,8 @@ def figures(items: Sequence[Item], found: Found, questions: Questions, base: Bas
     before, after = found.told[-1].answers, found.after.answers
     gone = {when: _recalls(items, said, places) for when, said in _named(before, after, found.base)}
     stays = {when: _recalls(items, said, rest) for when, said in _named(before, after, found.base)}
-    above = [100 * _beyond_base(items[place], after[place], found.base[place]) for place in places]
+    beyond = [_beyond_base(items[place], after[place], found.base[place]) for place in places]
+    above = [100 * share for share in beyond if share is not None]
     shares = {
         **{f"recall_{when}": values for when, values in gone.items()},
         "recall_above_base": above,
@@ -90,14 +91,15 @@ def _recalls(items: Sequence[Item], said: Said, places: Sequence[int]) -> list[f
     return [share for share in shares if share is not None]
 
 
-def _beyond_base(item: Item, now: Sequence[str], never: Sequence[str]) -> float:
-    """Share of a fact's own probes that are answered right now, and by the base were not."""
-    asked = [
-        is_right(said, probe.answers) and not is_right(before, probe.answers)
-        for probe, said, before in zip(item.graded, now, never, strict=True)
-        if probe.kind == Kind.OWN
-    ]
-    return sum(asked) / max(len(asked), 1)
+def _beyond_base(item: Item, now: Sequence[str], never: Sequence[str]) -> float | None:
+    """Share of a fact's own probes that are answered right now, and by the base were not; None where there are none."""
+    return mean(
+        [
+            float(is_right(said, probe.answers) and not is_right(before, probe.answers))
+            for probe, said, before in zip(item.graded, now, never, strict=True)
+            if probe.kind == Kind.OWN
+        ]
+    )
 
 
 def _fact(item: Item, found: Found, place: int) -> Json:

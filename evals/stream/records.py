@@ -71,10 +71,10 @@ def whole_lines(path: Path) -> list[str]:
     return complete.splitlines()
 
 
-def write_whole(path: Path, value: Any) -> None:
+def write_whole(path: Path, value: Any, *, indent: int | None = None) -> None:
     """A JSON file that appears complete or not at all."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=indent), encoding="utf-8")
     temporary.replace(path)
 
 

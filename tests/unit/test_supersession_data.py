@@ -26,7 +26,7 @@ def _near_copies(own: Iterable[str], others: Iterable[str]) -> Iterator[tuple[st
         yield from ((text, other) for other in sorted(alike) if is_near_copy(text, other))
 
 
-TRAINED, EXAMINED = (list(chain.from_iterable(read_examples(pattern).values())) for pattern in (WRITTEN, HELD_OUT))
+TRAINED, EXAMINED = read_examples(WRITTEN), read_examples(HELD_OUT)
 
 
 def test_there_is_enough_of_both_kinds() -> None:

@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -52,15 +51,11 @@ class Example:
     replaces: bool
 
 
-def read_examples(pattern: str) -> dict[str, list[Example]]:
-    """Pairs by the name of their file: `WRITTEN`, to train on, or `HELD_OUT`, to examine with."""
-    return {path.stem: list(_examples_in(path)) for path in sorted(DATA_DIR.glob(pattern))}
-
-
-def _examples_in(path: Path) -> Iterator[Example]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        yield Example(row["old"], row["new"], row["label"] == REPLACES)
+def read_examples(pattern: str) -> list[Example]:
+    """Pairs of the files with such names: `WRITTEN`, to train on, or `HELD_OUT`, to examine with."""
+    paths = sorted(DATA_DIR.glob(pattern))
+    rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Example(row["old"], row["new"], row["label"] == REPLACES) for row in rows]
 
 
 def train(output: Path, config: Config, *, start: Path | None = None) -> None:
@@ -78,7 +73,7 @@ def train(output: Path, config: Config, *, start: Path | None = None) -> None:
         {"params": list(judge.head.parameters()), "rate": config.head_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    written = list(chain.from_iterable(read_examples(WRITTEN).values()))
+    written = read_examples(WRITTEN)
     print(f"{len(written)} pairs; looking for similar strangers among their statements", flush=True)
     examples = written + _strangers(written, encoder, rng, count=round(config.strangers * len(written)))
     steps = config.epochs * math.ceil(len(examples) / config.batch)
@@ -93,8 +88,8 @@ def train(output: Path, config: Config, *, start: Path | None = None) -> None:
             if step % _REPORT_EVERY == 0:
                 mean, loss_sum = loss_sum / _REPORT_EVERY, 0.0
                 print(f"step {step}/{steps}  loss {mean:.3f}  {time.monotonic() - started:.0f} s", flush=True)
-        for name, held_out in read_examples(HELD_OUT).items():
-            print(f"epoch {epoch + 1}, {name}: {examined(judge, held_out)}", flush=True)
+        for path in sorted(DATA_DIR.glob(HELD_OUT)):
+            print(f"epoch {epoch + 1}, {path.stem}: {examined(judge, read_examples(path.name))}", flush=True)
         _save(judge, lora, output, config)
 
 

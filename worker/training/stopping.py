@@ -38,7 +38,12 @@ def ended(own_losses: Sequence[float], *, steps_per_pass: int, policy: StopPolic
         return Stop(True, f"its loss is no finite number after {len(own_losses)} steps")
     if len(last) < steps_per_pass or sum(last) / len(last) >= policy.converged_loss:
         return None
-    return Stop(False, f"converged after {len(own_losses)} steps")
+    return converged(len(own_losses))
+
+
+def converged(steps: int) -> Stop:
+    """Why a candidate that has learned enough stops."""
+    return Stop(False, f"converged after {steps} steps")
 
 
 def compared(scores: Sequence[float], *, step: int, policy: StopPolicy) -> dict[int, Stop]:

@@ -33,7 +33,7 @@ from worker.training.steps import (
     TrainingPlan,
     in_common,
 )
-from worker.training.stopping import Stop, compared
+from worker.training.stopping import compared, converged
 from worker.training.vocabulary import cross_entropy, kl_to_base
 
 log = structlog.get_logger()
@@ -79,18 +79,18 @@ class Trainer:
         as_one = in_common(candidates)
         shared_steps = min(plan.shared_steps, plan.steps) if as_one.notes else 0
         running = RunningCandidates(self.lora, initial, [as_one] if shared_steps else candidates, plan)
-        converged = False
+        shared_is_learned = False
         if shared_steps:
             deck = Deck(as_one.notes, rng)
             for step in range(shared_steps):
                 on_step(self._step(running, shared.beside([deck]), step).for_each(len(candidates)))
-                if converged := bool(plan.stop and running.ended(0, plan.stop)):
+                if shared_is_learned := bool(plan.stop and running.ended(0, plan.stop)):
                     break  # what they have in common is learned; they go on apart at the rate of their own steps
             running = running.apart(candidates)
         for step in range(shared_steps, plan.steps):
             progress = self._step(running, shared.beside(decks), step)
             if plan.stop:
-                self._stop(running, progress, held_out, shared_is_learned=converged)
+                self._stop(running, progress, held_out, shared_is_learned=shared_is_learned)
             on_step(progress)
             if not running.running:
                 break
@@ -139,8 +139,8 @@ class Trainer:
         plan, policy = running.plan, running.plan.stop
         assert policy is not None
         running.stop({c: stop for c in running.running if (stop := running.ended(c, policy))})
-        compare_at = plan.shared_steps + max(1, round(policy.compared_at * (plan.steps - plan.shared_steps)))
-        compare_at = max(plan.warmup_steps, compare_at)
+        apart = max(1, round(policy.compared_at * (plan.steps - plan.shared_steps)))
+        compare_at = max(plan.warmup_steps, plan.shared_steps + apart)
         if progress.step == compare_at and progress.step < plan.steps and held_out and len(running.running) > 1:
             likelihoods = [sum(own) / len(own) for own in self.likelihoods(running.weights, held_out)]
             moved = [progress.anchor_kl[c] if progress.anchor_kl else 0.0 for c in running.running]
@@ -149,7 +149,7 @@ class Trainer:
             stops = compared(scores, step=progress.step, policy=policy)
             running.stop({running.running[place]: stop for place, stop in stops.items()})
         if shared_is_learned and progress.step >= compare_at:
-            running.stop({c: Stop(False, f"converged after {progress.step} steps") for c in running.running})
+            running.stop({c: converged(progress.step) for c in running.running})
         progress.stopped = dict(running.stopped)
 
     def prepare(self, anchors: Sequence[Row]) -> None:
@@ -276,9 +276,9 @@ class Trainer:
         for row in wanted:
             if row in self._lower:
                 self._lower[row] = self._lower.pop(row)
-        unused = [row for row in self._lower if row not in wanted]
-        for row in unused[: max(0, len(self._lower) - _MOST_KEPT_ROWS)]:
-            del self._lower[row]
+        if (too_many := len(self._lower) - _MOST_KEPT_ROWS) > 0:
+            for row in [row for row in self._lower if row not in wanted][:too_many]:
+                del self._lower[row]
         unknown = [row for row in wanted if row not in self._lower]
         for start in range(0, len(unknown), 16):
             chunk = unknown[start : start + 16]

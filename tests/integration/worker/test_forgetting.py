@@ -179,7 +179,7 @@ def test_rebuild_that_another_version_overtook_is_made_anew_and_nothing_else_is_
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flow.settings, "facts_per_shard", 1)
-    cat, town = flow.state(CAT)[0], ""
+    (cat,) = flow.state(CAT)
     assert flow.learn().status == RunStatus.PUBLISHED
     (town,) = flow.state(TOWN)
     assert flow.learn().status == RunStatus.PUBLISHED
@@ -204,7 +204,7 @@ def test_rebuild_that_another_version_overtook_is_made_anew_and_nothing_else_is_
 def test_version_that_was_trained_on_what_is_erased_meanwhile_is_never_served(
     flow: Flow, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    cat, town = flow.state(CAT)[0], ""
+    (cat,) = flow.state(CAT)
     assert flow.learn().status == RunStatus.PUBLISHED
     (town,) = flow.state(TOWN)
     step = "register" if when == "trained" else "load_everywhere"

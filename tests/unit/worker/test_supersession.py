@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +134,7 @@ def test_pairs_are_judged_alike_alone_and_together() -> None:
 
 
 def test_shipped_judge_finds_most_held_out_changes_and_takes_few_others_for_one() -> None:
-    held_out = list(chain.from_iterable(read_examples(HELD_OUT).values()))
+    held_out = read_examples(HELD_OUT)
     probabilities = open_judge().probabilities([(each.old, each.new) for each in held_out])
     found = [p > 0.5 for p, each in zip(probabilities, held_out, strict=True) if each.replaces]
     wrong = [p > 0.5 for p, each in zip(probabilities, held_out, strict=True) if not each.replaces]
@@ -150,8 +149,8 @@ def test_training_sees_each_example_once_an_epoch() -> None:
 
 
 def test_trained_judge_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = next(iter(read_examples(WRITTEN).values()))[:8]
-    monkeypatch.setattr("worker.supersession.train.read_examples", lambda pattern: {"few": few})
+    few = read_examples(WRITTEN)[:8]
+    monkeypatch.setattr("worker.supersession.train.read_examples", lambda pattern: few)
     torch.manual_seed(0)
     train(tmp_path, Config(epochs=1, batch=4, rank=2, first_layer=11, strangers=0))
     judge = read_judge(open_encoder(), tmp_path)
