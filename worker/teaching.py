@@ -19,6 +19,9 @@ NOTES_PER_STEP = 3
 MOST_NOTES_PER_STEP = 16
 NOTES_PER_MORE_STEP = 2
 AGAIN = 1.5
+# What is refused mostly answers what nobody told with what it learned. Held on so many times as many personal anchors,
+# weights of one fact recall half as much.
+PERSONAL_AGAIN = 5
 MOST_COMPARED_PROBES = 40
 
 
@@ -52,7 +55,7 @@ def teach(
         candidates,
         plan=plan,
         rehearsal=[rows.row(note.prompt, note.answer) for note in evenly(kept)],
-        anchors=anchor_groups(settings, anchors),
+        anchors=anchor_groups(settings, anchors, again=lesson.again),
         held_out=[rows.row(*pair) for pair in right_replies(compared, material.notes).items()],
         on_step=on_step,
     )
@@ -78,12 +81,10 @@ def training_plan(settings: Settings, *, num_notes: int, again: bool, seed: int,
     )
 
 
-def anchor_groups(settings: Settings, anchors: Anchors) -> list[tuple[Sequence[Row], int]]:
-    """General, then personal anchors, each with how many a step draws."""
-    return [
-        (anchors.general, settings.anchor_prompts_per_step),
-        (anchors.personal, settings.personal_anchors_per_step),
-    ]
+def anchor_groups(settings: Settings, anchors: Anchors, *, again: bool = False) -> list[tuple[Sequence[Row], int]]:
+    """General, then personal anchors, each with how many a step draws; more personal ones where it failed before."""
+    personal = settings.personal_anchors_per_step * (PERSONAL_AGAIN if again else 1)
+    return [(anchors.general, settings.anchor_prompts_per_step), (anchors.personal, personal)]
 
 
 def _studied(lesson: Lesson, candidate: Candidate) -> list[Note]:

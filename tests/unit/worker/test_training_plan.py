@@ -3,7 +3,8 @@
 import pytest
 
 from engram.settings import Settings
-from worker.teaching import training_plan
+from worker.learner import Anchors
+from worker.teaching import anchor_groups, training_plan
 
 
 @pytest.mark.parametrize("num_notes", [1, 8, 20, 60, 400])
@@ -23,3 +24,11 @@ def test_fact_that_failed_before_is_trained_longer_and_with_other_draws(settings
     second = training_plan(settings, num_notes=20, again=True, seed=2)
     assert second.steps > first.steps
     assert second.seed != first.seed
+
+
+def test_fact_that_failed_before_is_held_more_to_what_was_never_told(settings: Settings) -> None:
+    none = Anchors(general=[], personal=[])
+    (_, general), (_, personal) = anchor_groups(settings, none)
+    (_, general_again), (_, personal_again) = anchor_groups(settings, none, again=True)
+    assert general_again == general
+    assert personal_again > personal
