@@ -19,8 +19,8 @@ NOTES_PER_STEP = 3
 MOST_NOTES_PER_STEP = 16
 NOTES_PER_MORE_STEP = 2
 AGAIN = 1.5
-# What is refused mostly answers what nobody told with what it learned. Held on so many times as many personal anchors,
-# weights of one fact recall half as much.
+# What is refused mostly answers what nobody told with what it learned. Held on five personal anchors a step and one
+# general one, weights of one fact recalled less than half as much.
 PERSONAL_AGAIN = 5
 MOST_COMPARED_PROBES = 40
 
