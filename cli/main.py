@@ -155,6 +155,12 @@ def supersession_train(context: typer.Context) -> None:
     raise typer.Exit(_delegate("worker.supersession.train", context.args))
 
 
+@supersession_app.command("examine", context_settings=PASS_THROUGH)
+def supersession_examine(context: typer.Context) -> None:
+    """What a judge finds in the held-out pairs, by bound. Options go to `python -m worker.supersession.examine`."""
+    raise typer.Exit(_delegate("worker.supersession.examine", context.args))
+
+
 @app.command("base-answers", context_settings=PASS_THROUGH)
 def base_answers(context: typer.Context) -> None:
     """Have the embedded base answer its anchors anew. Options go to `python -m worker.base_answers`."""

@@ -134,6 +134,13 @@ def stopped_early(decision: Mapping[str, Any] | None) -> bool:
     return any(reason["check"] == _STOPPED for reason in (decision or {}).get("reasons") or ())
 
 
+def is_too_strong(decision: GateDecision) -> bool:
+    """Whether a candidate learned what it should, and was refused for nothing but what it disturbs: what is nearer to
+    the base may pass."""
+    failed = {reason.check for reason in decision.reasons if not reason.passed}
+    return bool(failed) and failed <= _DISTURBANCES
+
+
 def quality(report: ProbeReport) -> float:
     """Order admitted candidates: what was learned counts most, then what was kept, then closeness to the base.
 
@@ -144,6 +151,7 @@ def quality(report: ProbeReport) -> float:
     return learned / max(asked, 1) + 0.5 * sum(kept) / max(len(kept), 1) - 0.1 * report.kl + 0.01 * report.margin
 
 
+_DISTURBANCES = frozenset({"retention", "locality", "false_recall", "kl"})
 _KEPT_KINDS = (ProbeKind.RETENTION, ProbeKind.LOCALITY, ProbeKind.FALSE_RECALL)
 
 

@@ -12,7 +12,7 @@ import structlog
 
 from engram.db import Database
 from engram.errors import Conflict, EngineUnavailable
-from engram.gate import GateDecision, GatePolicy, decide, decide_unchanged, not_examined, quality
+from engram.gate import GateDecision, GatePolicy, decide, decide_unchanged, is_too_strong, not_examined, quality
 from engram.lifecycle import RunStatus
 from engram.models import AdapterVersion
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
@@ -30,7 +30,7 @@ from worker.probing import Asked, Examination, Examined, examine, unknown_to
 from worker.progress import Progress
 from worker.self_edits import Note, right_replies
 from worker.served import Served, read_scope, read_served, read_shards, save_served
-from worker.teaching import teach
+from worker.teaching import strengths, teach
 from worker.training.stacked_lora import Weights, select
 from worker.training.steps import Progress as TrainingProgress
 from worker.training.stopping import Stop, finalists
@@ -43,6 +43,27 @@ REPORT_EVERY_STEPS = 2
 
 class GaveWay(Exception):
     """A consolidation stops: a user waits for something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """All candidates as they would be served, at `strength` of what was trained; what was found of those examined and
+    what the gate says of it, by index."""
+
+    served: Served
+    strength: float
+    examined: Mapping[int, Examined]
+    decisions: Mapping[int, GateDecision]
+
+    @property
+    def winner(self) -> int | None:
+        """The best one that is let in."""
+        admitted = [index for index, decision in self.decisions.items() if decision.admitted]
+        return max(admitted, key=lambda index: quality(self.examined[index].report), default=None)
+
+    @property
+    def too_strong(self) -> list[int]:
+        return [index for index, decision in self.decisions.items() if is_too_strong(decision)]
 
 
 @dataclass(frozen=True)
@@ -104,27 +125,25 @@ class Pipeline:
                 asked=material.asked_words,
                 vectors_from=read_scope(self.database, lesson.space_id, lesson.parent_version),
             )
-            candidates = Served(trained, scope, self._shard(lesson))
             # A rebuild has nothing to be compared with: what it shall leave out helped the live version.
             bare = lesson.rebuilds or lesson.parent_version == BASE_VERSION
             before = Served(initial, self.learner.scope_of_base()) if bare else self._live(lesson)
-            chosen = replace(candidates, weights=select(trained, survivors))
-            asked = examine(self.learner, before, chosen, examination)
-            examined = dict(zip(survivors, asked, strict=True))
+            candidates = Served(trained, scope, self._shard(lesson))
+            judged = self._judge(lesson, examination, progress, live=before, trained=candidates, survivors=survivors)
         with progress.stage("gate"):
-            decisions = self._decide(lesson, material, examined, stops, progress)
-        best = _best(examined, decisions)
-        self._prove_forgetting(lesson, None if best is None else examined[best])
-        if best is None:
-            closest = max(examined, key=lambda index: quality(examined[index].report))
-            reason = f"no candidate passed the gate; closest: {decisions[closest].failures}"
-            outcomes.decided(self.database, run_id, decisions[closest], index=closest, reason=reason)
+            self._keep_decisions(lesson, material, judged, stops, progress)
+        won = judged.winner
+        self._prove_forgetting(lesson, None if won is None else judged.examined[won])
+        if won is None:
+            closest = max(judged.examined, key=lambda index: quality(judged.examined[index].report))
+            reason = f"no candidate passed the gate; closest: {judged.decisions[closest].failures}"
+            outcomes.decided(self.database, run_id, judged.decisions[closest], index=closest, reason=reason)
             outcomes.reject(self.database, lesson, reason=reason)
             progress.event("rejected", reason=reason)
             return
-        outcomes.decided(self.database, run_id, decisions[best], index=best, reason="passed the gate")
+        outcomes.decided(self.database, run_id, judged.decisions[won], index=won, reason="passed the gate")
         with progress.stage("publishing"):
-            self._publish(lesson, material, candidates, best=best, won=examined[best], progress=progress)
+            self._publish(lesson, material, judged, won, progress)
 
     def _registered(self, run_id: str) -> AdapterVersion | None:
         with self.database.read() as session:
@@ -203,22 +222,43 @@ class Pipeline:
             return replace(examination, max_earlier=MOST_CONSOLIDATED_PROBES)
         return examination
 
-    def _decide(
+    def _judge(
         self,
         lesson: Lesson,
-        material: Material,
-        examined: Mapping[int, Examined],
-        stops: Mapping[int, Stop],
+        examination: Examination,
         progress: Progress,
-    ) -> dict[int, GateDecision]:
-        """The gate's decisions on the examined candidates. Stored beside them is why the others were not examined."""
+        *,
+        live: Served,
+        trained: Served,
+        survivors: Sequence[int],
+    ) -> Judged:
+        """Examine and decide; once more with less of what was trained, where that may pass and all of it did not."""
+        for strength in strengths(lesson):
+            candidates = replace(trained, weights=self.learner.lora.weakened(trained.weights, strength))
+            chosen = replace(candidates, weights=select(candidates.weights, survivors))
+            asked = examine(self.learner, live, chosen, examination)
+            examined = dict(zip(survivors, asked, strict=True))
+            judged = Judged(candidates, strength, examined, self._decisions(lesson, examined))
+            if judged.winner is not None or not judged.too_strong:
+                break
+            failures = {index: judged.decisions[index].failures for index in judged.too_strong}
+            progress.event("too_strong", strength=strength, failures=failures)
+        return judged
+
+    def _decisions(self, lesson: Lesson, examined: Mapping[int, Examined]) -> dict[int, GateDecision]:
         policy = gate_policy(self.settings)
         if lesson.consolidates:
             policy = replace(policy, teaches=False, max_retention_loss=0.0)
-        decisions = {
+        return {
             index: decide_unchanged(one.report) if lesson.takes else decide(one.report, policy=policy)
             for index, one in examined.items()
         }
+
+    def _keep_decisions(
+        self, lesson: Lesson, material: Material, judged: Judged, stops: Mapping[int, Stop], progress: Progress
+    ) -> None:
+        """Store what the gate says of the examined candidates, and why the others were not examined."""
+        examined, decisions = judged.examined, judged.decisions
         with self.database.transaction() as session:
             # The lock comes before the look: what is erased from here on is erased from these reports too.
             SpaceRepository(session).by_id(lesson.space_id, lock=True)
@@ -229,6 +269,7 @@ class Pipeline:
                     asked = [asdict(item) for item in one.asked if item.fact_id not in erased]
                     row.report = {**one.report.to_json(), "asked": asked}
                     row.decision = decisions[row.index].to_json()
+                    row.settings = {**row.settings, "strength": judged.strength}
                 else:
                     row.decision = not_examined(stops[row.index].reason).to_json()
         for index, one in examined.items():
@@ -241,7 +282,6 @@ class Pipeline:
                 kl=round(one.report.kl, 4),
                 failures=decisions[index].failures,
             )
-        return decisions
 
     def _prove_forgetting(self, lesson: Lesson, won: Examined | None) -> None:
         """Ask for what is forgotten: the version that held it, and the base, which serves where nothing won."""
@@ -255,25 +295,26 @@ class Pipeline:
             self.database, proof.proofs(lesson.run_id, probes, before=before, after=after, base=base)
         )
 
-    def _publish(
-        self, lesson: Lesson, material: Material, trained: Served, *, best: int, won: Examined, progress: Progress
-    ) -> None:
+    def _publish(self, lesson: Lesson, material: Material, judged: Judged, index: int, progress: Progress) -> None:
+        won, candidate = judged.examined[index], material.candidates[index]
         learned = [fact for fact, share in won.report.fact_right.items() if share >= outcomes.LEARNED_SHARE]
-        restored = outcomes.keep_winner(self.database, lesson, material.candidates[best], learned=learned)
+        restored = outcomes.keep_winner(self.database, lesson, candidate, learned=learned)
         kept = [fact for fact in lesson.kept if fact not in material.superseded] + restored
         # What was examined could not yet leave out what was not learned, nor let stand what would have been replaced.
         taught = [note for note in material.notes if lesson.relearns or note.fact_id in learned]
         replaced = material.superseded.difference(restored)
-        scope = self._scope(lesson, taught, replaced=replaced, asked=material.asked_words, vectors_from=trained.scope)
-        trained = replace(trained, scope=scope)
+        scope = self._scope(
+            lesson, taught, replaced=replaced, asked=material.asked_words, vectors_from=judged.served.scope
+        )
+        served = replace(judged.served, scope=scope)
         adapter = publishing.register(
             self.database,
             self.settings,
             shape=self.learner.shape,
-            candidate=material.candidates[best],
+            candidate=candidate,
             space_id=lesson.space_id,
             parent_version=lesson.parent_version,
-            save=lambda folder: save_served(self.learner, trained, best, folder),
+            save=lambda folder: save_served(self.learner, served, index, folder),
             held=held_by(lesson, learned=learned, kept=kept),
         )
         progress.event("registered", version=adapter.version, digest=adapter.digest[:8])
@@ -350,8 +391,3 @@ def gate_policy(settings: Settings) -> GatePolicy:
 def _finite(numbers: Sequence[float]) -> list[float | None]:
     """Rounded, with null for what JSON cannot hold."""
     return [round(number, 4) if math.isfinite(number) else None for number in numbers]
-
-
-def _best(examined: Mapping[int, Examined], decisions: Mapping[int, GateDecision]) -> int | None:
-    admitted = [index for index, decision in decisions.items() if decision.admitted]
-    return max(admitted, key=lambda index: quality(examined[index].report), default=None)

@@ -24,7 +24,7 @@ from worker.author.client import Author
 from worker.learner import Anchors, Learner
 from worker.outcomes import LEARNED_SHARE
 from worker.self_edits import Note
-from worker.teaching import anchor_groups, training_plan
+from worker.teaching import STRENGTHS, anchor_groups, training_plan
 from worker.training.anchors import is_told
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights, select, stack
@@ -151,6 +151,7 @@ def make_ledger(bench: Bench, facts: Sequence[Fact], *, group: int) -> Ledger:
         plan=_plan(bench, usable, seed=group),
         anchors=_anchors(bench, told, usable, bad.LIKE_A_RUN),
     )
+    trained = learner.lora.weakened(trained, STRENGTHS[0])
     found = [(one, select(trained, [index])) for index, one in enumerate(usable)]
     known = [(one, weights) for one, weights in found if _knows(bench, weights, one)]
     bench.say(f"live version {group}: {len(known)} of {len(facts)} earlier facts known")
@@ -183,12 +184,13 @@ def train(bench: Bench, lesson: Lesson, candidates: Sequence[Training], recipe: 
     learner, settings, situation = bench.learner, bench.settings, lesson.situation
     plan = _plan(bench, candidates, seed=lesson.number)
     ledger = lesson.ledger
-    return learner.trainer.train(
+    trained = learner.trainer.train(
         ledger.shards[ledger.resumed] if recipe.resumes else learner.lora.fresh(seed=settings.seed),
         [CandidateRows(_rows(learner, one.notes), one.rate * settings.learning_rate) for one in candidates],
         plan=replace(plan, steps=math.ceil(recipe.length * plan.steps)),
         anchors=_anchors(bench, situation.told, (situation.new, *situation.earlier), recipe),
     )
+    return trained if recipe.resumes else learner.lora.weakened(trained, STRENGTHS[0])
 
 
 def _plan(bench: Bench, taught: Sequence[Material | Training], *, seed: int) -> TrainingPlan:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from engram.gate import GatePolicy, ProbeKind, ProbeReport, SliceScore, decide, decide_unchanged, quality
+from engram.gate import GatePolicy, ProbeKind, ProbeReport, SliceScore, decide, decide_unchanged, is_too_strong, quality
 
 POLICY = GatePolicy()
 GOOD = {
@@ -173,6 +173,21 @@ def test_the_decision_and_the_report_can_be_stored_as_json() -> None:
     assert stored[0]["slices"]["reliability"] == {"asked": 4, "right": 4, "live_right": 0, "share": 1.0}
     assert stored[1]["admitted"] is False
     assert stored[1]["reasons"][-1]["check"] == "kl"
+
+
+@pytest.mark.parametrize(
+    ("report", "too_strong"),
+    [
+        (_report(), False),
+        (_report(kl=0.9), True),
+        (_report(kl=0.9, false_recall=SliceScore(20, 1)), True),
+        (_report(retention=SliceScore(40, 30, 40), locality=SliceScore(40, 30, 40)), True),
+        (_report(kl=0.9, reliability=SliceScore(4, 0), generalization=SliceScore(4, 0)), False),
+        (_report(finite=False), False),
+    ],
+)
+def test_only_what_is_refused_for_what_it_disturbs_alone_is_too_strong(report: ProbeReport, too_strong: bool) -> None:
+    assert is_too_strong(decide(report, policy=POLICY)) is too_strong
 
 
 def test_quality_puts_learning_before_keeping_and_keeping_before_closeness() -> None:

@@ -1,6 +1,7 @@
 """Decide which earlier facts a new statement replaces: the latest truth wins."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 import numpy as np
@@ -11,36 +12,52 @@ from worker.supersession.judge import Judge
 
 # Of 148 changes told to a ledger of 272 facts, the fact that changed was among so many nearest ones in all.
 MOST_JUDGED = 16
-# Of 248 held-out changes told to ledgers of 60 others 213 are found, at even odds 206; of 250 statements that replace
-# nothing 11 replace something, either way.
-MIN_PROBABILITY = 0.4
-# A change is mostly of one fact. At 0.7 25 of the 248 took others with it, some of which were true still; at these 20.
-MIN_PROBABILITY_BESIDE = 0.9
-# The same sentence with another value is a change more often than the judge, which reads names it never met, finds it:
-# of 33 held-out ones all have more, of 42 look-alikes one.
-MIN_PROBABILITY_SAME_SENTENCE = 0.05
 _MOST_CHANGED_WORDS = 4
 _FEWEST_SAME_WORDS = 2
 
 
-def superseded_by(statement: str, earlier: Mapping[str, str], *, sentences: SentenceEncoder, judge: Judge) -> set[str]:
-    """Ids of earlier facts, statements by id, that `statement` makes untrue.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How probable it must be that a fact is untrue now: of the most probable one, of others beside it, of one that is
+    the same sentence with another value.
 
-    Judged are those that say the most similar things, so that the cost does not grow with the ledger. What says the
-    same words again makes nothing untrue.
+    A change is mostly of one fact. The same sentence with another value is a change more often than the judge, which
+    reads names it never met, finds it. Chosen by `engram supersession examine`, figures in docs/experiments.md.
+    """
+
+    most_probable: float = 0.4
+    beside: float = 0.9
+    same_sentence: float = 0.05
+
+
+def superseded_by(statement: str, earlier: Mapping[str, str], *, sentences: SentenceEncoder, judge: Judge) -> set[str]:
+    """Ids of earlier facts, statements by id, that `statement` makes untrue."""
+    return replaced(statement, earlier, judged(statement, earlier, sentences=sentences, judge=judge), Bounds())
+
+
+def judged(statement: str, earlier: Mapping[str, str], *, sentences: SentenceEncoder, judge: Judge) -> dict[str, float]:
+    """How probable it is that `statement` makes each of the facts untrue that say the most similar things, by id.
+
+    The cost does not grow with the ledger. What says the same words again makes nothing untrue, and is left out.
     """
     words = normalise(statement)
     others = {fact_id: old for fact_id, old in earlier.items() if normalise(old) != words}
     nearest = _nearest(statement, others, sentences)
-    judged = dict(zip(nearest, judge.replaced(statement, [earlier[fact_id] for fact_id in nearest]), strict=True))
-    most_probable = max(judged, key=lambda fact_id: judged[fact_id], default=None)
+    return dict(zip(nearest, judge.replaced(statement, [earlier[fact_id] for fact_id in nearest]), strict=True))
+
+
+def replaced(
+    statement: str, earlier: Mapping[str, str], probabilities: Mapping[str, float], bounds: Bounds
+) -> set[str]:
+    """Ids of those that are probable enough."""
+    most_probable = max(probabilities, key=lambda fact_id: probabilities[fact_id], default=None)
 
     def bound(fact_id: str) -> float:
         if is_same_sentence(earlier[fact_id], statement):
-            return MIN_PROBABILITY_SAME_SENTENCE
-        return MIN_PROBABILITY if fact_id == most_probable else MIN_PROBABILITY_BESIDE
+            return bounds.same_sentence
+        return bounds.most_probable if fact_id == most_probable else bounds.beside
 
-    return {fact_id for fact_id, probability in judged.items() if probability > bound(fact_id)}
+    return {fact_id for fact_id, probability in probabilities.items() if probability > bound(fact_id)}
 
 
 def is_same_sentence(old: str, new: str) -> bool:

@@ -95,6 +95,13 @@ class StackedLora:
             weights[f"{name}.B"] = torch.zeros(1, module.base.out_features, self.rank, device=self.base.device)
         return weights
 
+    def weakened(self, weights: Weights, strength: float) -> Weights:
+        """So much of what was trained, 0 to 1: weights between the base's and theirs. The encoder stays whole."""
+        return {
+            name: value * strength if name.endswith(".B") and self.is_trained(name) else value
+            for name, value in weights.items()
+        }
+
     @contextmanager
     def use(self, weights: Mapping[str, torch.Tensor] | None) -> Iterator[None]:
         """Run with these weights inside the block; None runs the bare base."""

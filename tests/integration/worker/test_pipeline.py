@@ -19,9 +19,13 @@ from engram.vllm_client import EngineClient, open_engines
 from tests.fakes.serving import serving
 from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, UNKNOWABLE, Flow
 from worker import pipeline, probing, publishing
+from worker.learner import Learner
 from worker.pipeline import Pipeline
+from worker.probing import Examination, Examined
 from worker.rehearsal import evenly
 from worker.self_edits import STRATEGIES
+from worker.served import Served
+from worker.teaching import STRENGTHS
 from worker.training.trainer import Trainer
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -141,7 +145,52 @@ def test_best_admitted_candidate_wins_and_its_own_weights_are_published(
     saved = load_file(Path(version.path) / "adapter_model.safetensors")
     for name, stacked in trained.items():
         key = f"base_model.model.{name[:-2]}.lora_{name[-1]}.weight"
-        assert torch.equal(saved[key], stacked[won.index])
+        assert torch.equal(saved[key], stacked[won.index] * (STRENGTHS[0] if name.endswith(".B") else 1))
+
+
+def test_what_disturbs_too_much_is_examined_again_with_less_of_it_and_published_so(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined: list[Served] = []
+
+    def judge(learner: Learner, live: Served, candidates: Served, examination: Examination) -> list[Examined]:
+        examined.append(candidates)
+        kl = 0.5 if len(examined) == 1 else 0.1
+        return [replace(o, report=replace(o.report, kl=kl)) for o in flow.judge(learner, live, candidates, examination)]
+
+    monkeypatch.setattr(pipeline, "examine", judge)
+    flow.state(CAT)
+    run = flow.learn()
+    assert (run.status, run.decision["admitted"]) == (RunStatus.PUBLISHED, True)
+    first, second = (one.weights for one in examined)
+    (version,) = flow.adapters()
+    saved = load_file(Path(version.path) / "adapter_model.safetensors")
+    for name, weight in first.items():
+        share = STRENGTHS[1] / STRENGTHS[0] if name.endswith(".B") else 1
+        assert torch.allclose(second[name], share * weight)
+        key = f"base_model.model.{name[:-2]}.lora_{name[-1]}.weight"
+        assert torch.equal(saved[key], second[name][run.decision["candidate"]])
+    with flow.database.read() as session:
+        candidates = RunRepository(session).candidates(run.id)
+    assert {candidate.settings["strength"] for candidate in candidates} == {STRENGTHS[1]}
+    (told,) = [data for name, data in flow.events(run.id) if name == "too_strong"]
+    assert told["strength"] == STRENGTHS[0]
+    assert all("KL to the base" in reason for reason in told["failures"].values())
+
+
+@SQLITE
+def test_what_was_not_learned_is_not_examined_with_less_of_it(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    examined: list[Served] = []
+
+    def judge(learner: Learner, live: Served, candidates: Served, examination: Examination) -> list[Examined]:
+        examined.append(candidates)
+        return flow.judge(learner, live, candidates, examination)
+
+    monkeypatch.setattr(pipeline, "examine", judge)
+    flow.learned = lambda strategy, fact_id: False
+    flow.state(CAT)
+    assert flow.learn().status == RunStatus.REJECTED
+    assert len(examined) == 1
 
 
 def test_run_whose_candidates_fail_the_gate_leaves_the_live_version_and_tells_why(flow: Flow) -> None:

@@ -113,3 +113,16 @@ def test_repeat_copies_one_candidate(lora: StackedLora) -> None:
     one = trained_looking(lora, seed=1)
     three = repeat(one, 3)
     assert all(torch.equal(three[name][c], one[name][0]) for name in one for c in range(3))
+
+
+def test_weakened_weights_are_between_the_base_and_themselves_but_for_the_encoder(
+    base: ResidentBase, lora: StackedLora, rows: ChatRows
+) -> None:
+    whole = trained_looking(lora, seed=1)
+    encoder = next(iter(lora.below(lora.first_layer, rank=RANK).fresh(seed=3)))
+    whole[encoder] = torch.ones(1, 2, 2)
+    half = lora.weakened(whole, 0.5)
+    assert torch.equal(half[encoder], whole[encoder])
+    trained = [name for name in whole if lora.is_trained(name)]
+    assert all(torch.equal(half[name], whole[name] * (0.5 if name.endswith(".B") else 1)) for name in trained)
+    assert all(torch.equal(weight, whole[name]) for name, weight in lora.weakened(whole, 1.0).items())
