@@ -15,6 +15,7 @@ from worker.sentences import parts
 from worker.study import Study, in_turn
 
 _MAX_PROBES = 4
+_FEWEST_BESIDE_SECOND = 4  # questions about a single detail, of which a second one is held out
 _MOST_QUESTIONS = 18
 _FEWEST_ASKED = 12  # with one reply
 
@@ -59,15 +60,19 @@ STRATEGIES = (
 
 
 def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[HeldOut]:
-    """The questions to hold out: those given with the fact, else one of each detail that has several.
+    """The questions to hold out: those given with the fact, else one of each detail that has several, of a single one
+    two where it has many.
 
-    The first question about a detail is worth most as a note: it is the one that the author finds likeliest.
+    The first question about a detail is worth most as a note: it is the one that the author finds likeliest. One probe
+    alone, if it is the author's nonsense, or asks for what another fact answers too, would cost the fact its place.
     """
     if given:
         return list(given)
     several = [group for group in written.questions if len(group) >= 2]
     spread = several[:: max(1, len(several) // _MAX_PROBES)][:_MAX_PROBES]  # over all parts of a passage
     chosen = [_faithful(group, written.statement) for group in spread]
+    if len(chosen) == 1 and len(rest := _apart(spread[0], chosen[0])) >= _FEWEST_BESIDE_SECOND:
+        chosen.append(_faithful(rest, written.statement))
     return [HeldOut(written.fact_id, "generalization", probe.question, (probe.answer,)) for probe in chosen]
 
 
@@ -153,6 +158,11 @@ def _faithful(group: Sequence[Question], statement: str) -> Question:
         return len(asked & told) / max(len(asked), 1)
 
     return max(apart or others, key=share_told)
+
+
+def _apart(group: Sequence[Question], probe: Question) -> list[Question]:
+    """Those of a group that do not ask what its probe asks in nearly the same words."""
+    return [each for each in group if not is_near_copy(each.question, probe.question)]
 
 
 def _near_any(question: str, others: Iterable[str]) -> bool:

@@ -68,6 +68,18 @@ def test_of_several_questions_the_one_in_the_statements_words_is_held_out() -> N
     assert chosen.question == near.question
 
 
+def test_of_a_single_detail_with_many_questions_two_are_held_out_that_do_not_copy_each_other() -> None:
+    texts = ("What is it called?", "Which name has it?", "How do I call it?", "Its name is what?", "Who is it?")
+    first, *others = (Question(text, "Biscuit", NAME_REPLY) for text in texts)
+    copy = Question("My cat turned seven, which name has it?", "Biscuit", NAME_REPLY)
+    chosen = choose_probes(_study(questions=((first, copy, *others),)))
+    assert len(chosen) == 2
+    assert first.question not in [probe.question for probe in chosen]
+    assert not is_near_copy(chosen[0].question, chosen[1].question)
+    assert len(choose_probes(_study(questions=((first, *others[:3]),)))) == 1  # too few are left to learn from
+    assert len(choose_probes(_study(questions=((first, copy, *others), (AGE, AGE_PROBE))))) == 2
+
+
 def test_at_most_four_probes_are_held_out() -> None:
     groups = tuple(
         (Question(f"Where is {n}?", f"{n}x"), Question(f"Which place has the {n}?", f"{n}x")) for n in "abcdef"
