@@ -46,7 +46,7 @@ class GaveWay(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Verdict:
     """All candidates as they would be served, at `strength` of what was trained; what was found of those examined and
     what the gate says of it, by index."""
 
@@ -63,6 +63,7 @@ class Judged:
 
     @property
     def too_strong(self) -> list[int]:
+        """Those that were refused for what they disturb alone."""
         return [index for index, decision in self.decisions.items() if is_too_strong(decision)]
 
 
@@ -129,21 +130,22 @@ class Pipeline:
             bare = lesson.rebuilds or lesson.parent_version == BASE_VERSION
             before = Served(initial, self.learner.scope_of_base()) if bare else self._live(lesson)
             candidates = Served(trained, scope, self._shard(lesson))
-            judged = self._judge(lesson, examination, progress, live=before, trained=candidates, survivors=survivors)
+            verdict = self._examine(lesson, examination, progress, live=before, trained=candidates, survivors=survivors)
         with progress.stage("gate"):
-            self._keep_decisions(lesson, material, judged, stops, progress)
-        won = judged.winner
-        self._prove_forgetting(lesson, None if won is None else judged.examined[won])
+            self._keep_decisions(lesson, material, verdict, stops, progress)
+        won = verdict.winner
+        self._prove_forgetting(lesson, None if won is None else verdict.examined[won])
         if won is None:
-            closest = max(judged.examined, key=lambda index: quality(judged.examined[index].report))
-            reason = f"no candidate passed the gate; closest: {judged.decisions[closest].failures}"
-            outcomes.decided(self.database, run_id, judged.decisions[closest], index=closest, reason=reason)
+            closest = max(verdict.examined, key=lambda index: quality(verdict.examined[index].report))
+            weaker = ", nor with less of what was trained" if verdict.strength < strengths(lesson)[0] else ""
+            reason = f"no candidate passed the gate{weaker}; closest: {verdict.decisions[closest].failures}"
+            outcomes.decided(self.database, run_id, verdict.decisions[closest], index=closest, reason=reason)
             outcomes.reject(self.database, lesson, reason=reason)
             progress.event("rejected", reason=reason)
             return
-        outcomes.decided(self.database, run_id, judged.decisions[won], index=won, reason="passed the gate")
+        outcomes.decided(self.database, run_id, verdict.decisions[won], index=won, reason="passed the gate")
         with progress.stage("publishing"):
-            self._publish(lesson, material, judged, won, progress)
+            self._publish(lesson, material, verdict, won, progress)
 
     def _registered(self, run_id: str) -> AdapterVersion | None:
         with self.database.read() as session:
@@ -222,7 +224,7 @@ class Pipeline:
             return replace(examination, max_earlier=MOST_CONSOLIDATED_PROBES)
         return examination
 
-    def _judge(
+    def _examine(
         self,
         lesson: Lesson,
         examination: Examination,
@@ -231,19 +233,20 @@ class Pipeline:
         live: Served,
         trained: Served,
         survivors: Sequence[int],
-    ) -> Judged:
+    ) -> Verdict:
         """Examine and decide; once more with less of what was trained, where that may pass and all of it did not."""
-        for strength in strengths(lesson):
+        options = strengths(lesson)
+        for strength in options:
             candidates = replace(trained, weights=self.learner.lora.weakened(trained.weights, strength))
             chosen = replace(candidates, weights=select(candidates.weights, survivors))
             asked = examine(self.learner, live, chosen, examination)
             examined = dict(zip(survivors, asked, strict=True))
-            judged = Judged(candidates, strength, examined, self._decisions(lesson, examined))
-            if judged.winner is not None or not judged.too_strong:
+            verdict = Verdict(candidates, strength, examined, self._decisions(lesson, examined))
+            if verdict.winner is not None or not verdict.too_strong or strength == options[-1]:
                 break
-            failures = {index: judged.decisions[index].failures for index in judged.too_strong}
+            failures = {index: verdict.decisions[index].failures for index in verdict.too_strong}
             progress.event("too_strong", strength=strength, failures=failures)
-        return judged
+        return verdict
 
     def _decisions(self, lesson: Lesson, examined: Mapping[int, Examined]) -> dict[int, GateDecision]:
         policy = gate_policy(self.settings)
@@ -255,10 +258,10 @@ class Pipeline:
         }
 
     def _keep_decisions(
-        self, lesson: Lesson, material: Material, judged: Judged, stops: Mapping[int, Stop], progress: Progress
+        self, lesson: Lesson, material: Material, verdict: Verdict, stops: Mapping[int, Stop], progress: Progress
     ) -> None:
         """Store what the gate says of the examined candidates, and why the others were not examined."""
-        examined, decisions = judged.examined, judged.decisions
+        examined, decisions = verdict.examined, verdict.decisions
         with self.database.transaction() as session:
             # The lock comes before the look: what is erased from here on is erased from these reports too.
             SpaceRepository(session).by_id(lesson.space_id, lock=True)
@@ -269,7 +272,7 @@ class Pipeline:
                     asked = [asdict(item) for item in one.asked if item.fact_id not in erased]
                     row.report = {**one.report.to_json(), "asked": asked}
                     row.decision = decisions[row.index].to_json()
-                    row.settings = {**row.settings, "strength": judged.strength}
+                    row.settings = {**row.settings, "strength": verdict.strength}
                 else:
                     row.decision = not_examined(stops[row.index].reason).to_json()
         for index, one in examined.items():
@@ -295,8 +298,8 @@ class Pipeline:
             self.database, proof.proofs(lesson.run_id, probes, before=before, after=after, base=base)
         )
 
-    def _publish(self, lesson: Lesson, material: Material, judged: Judged, index: int, progress: Progress) -> None:
-        won, candidate = judged.examined[index], material.candidates[index]
+    def _publish(self, lesson: Lesson, material: Material, verdict: Verdict, index: int, progress: Progress) -> None:
+        won, candidate = verdict.examined[index], material.candidates[index]
         learned = [fact for fact, share in won.report.fact_right.items() if share >= outcomes.LEARNED_SHARE]
         restored = outcomes.keep_winner(self.database, lesson, candidate, learned=learned)
         kept = [fact for fact in lesson.kept if fact not in material.superseded] + restored
@@ -304,9 +307,9 @@ class Pipeline:
         taught = [note for note in material.notes if lesson.relearns or note.fact_id in learned]
         replaced = material.superseded.difference(restored)
         scope = self._scope(
-            lesson, taught, replaced=replaced, asked=material.asked_words, vectors_from=judged.served.scope
+            lesson, taught, replaced=replaced, asked=material.asked_words, vectors_from=verdict.served.scope
         )
-        served = replace(judged.served, scope=scope)
+        served = replace(verdict.served, scope=scope)
         adapter = publishing.register(
             self.database,
             self.settings,

@@ -15,7 +15,7 @@ from worker.sentences import parts
 from worker.study import Study, in_turn
 
 _MAX_PROBES = 4
-_FEWEST_BESIDE_SECOND = 4  # questions about a single detail, of which a second one is held out
+_FEWEST_LEFT = 3  # questions about a single detail, beside its two probes
 _MOST_QUESTIONS = 18
 _FEWEST_ASKED = 12  # with one reply
 
@@ -71,8 +71,8 @@ def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[Held
     several = [group for group in written.questions if len(group) >= 2]
     spread = several[:: max(1, len(several) // _MAX_PROBES)][:_MAX_PROBES]  # over all parts of a passage
     chosen = [_faithful(group, written.statement) for group in spread]
-    if len(chosen) == 1 and len(rest := _apart(spread[0], chosen[0])) >= _FEWEST_BESIDE_SECOND:
-        chosen.append(_faithful(rest, written.statement))
+    if len(chosen) == 1:
+        chosen += _second(spread[0], chosen[0], written.statement)
     return [HeldOut(written.fact_id, "generalization", probe.question, (probe.answer,)) for probe in chosen]
 
 
@@ -158,6 +158,15 @@ def _faithful(group: Sequence[Question], statement: str) -> Question:
         return len(asked & told) / max(len(asked), 1)
 
     return max(apart or others, key=share_told)
+
+
+def _second(group: Sequence[Question], probe: Question, statement: str) -> list[Question]:
+    """A further probe of a group, if enough questions are left to learn from."""
+    rest = _apart(group, probe)
+    if len(rest) < 2:
+        return []
+    second = _faithful(rest, statement)
+    return [second] if len(_apart(rest, second)) >= _FEWEST_LEFT else []
 
 
 def _apart(group: Sequence[Question], probe: Question) -> list[Question]:

@@ -41,7 +41,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """`found` of `changes`; `others`: changes that took other facts with them; `wrong`: of `look_alikes`, which replace
+    """`found` of `changes`; `others`: changes told that replaced other facts; `wrong`: of `look_alikes`, which replace
     nothing, those that replaced something."""
 
     found: int
@@ -78,9 +78,9 @@ def count(ledgers: Sequence[Ledger], bounds: Bounds) -> Counts:
         [
             replaced(one.example.new, one.earlier, one.probabilities, bounds)
             for one in ledgers
-            if one.example.replaces is r
+            if one.example.replaces is replaces
         ]
-        for r in (True, False)
+        for replaces in (True, False)
     )
     return Counts(
         found=sum(OWN in found for found in changes),
@@ -111,7 +111,7 @@ def _pairs_table(sets: Mapping[str, Sequence[Example]], judge: Judge) -> tuple[T
     for name, examples in sets.items():
         area = area_under_curve(probabilities[name], examples)
         found = {level: _above(probabilities[name], examples, level) for level in _LEVELS}
-        table.add_row(name, f"{area:.4f}", *(f"{changes}; {others}" for changes, others in found.values()))
+        table.add_row(name, f"{area:.4f}", *(f"{changes}; {look_alikes}" for changes, look_alikes in found.values()))
         rows.append({"set": name, "area_under_curve": area, "found_wrong_by_bound": found})
     return table, rows
 

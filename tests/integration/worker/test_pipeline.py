@@ -179,18 +179,23 @@ def test_what_disturbs_too_much_is_examined_again_with_less_of_it_and_published_
 
 
 @SQLITE
-def test_what_was_not_learned_is_not_examined_with_less_of_it(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("learned", "times", "reason"), [(True, 2, "nor with less"), (False, 1, "new facts: 0 of 2")])
+def test_only_what_was_learned_is_examined_with_less_of_it_and_once(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, *, learned: bool, times: int, reason: str
+) -> None:
     examined: list[Served] = []
 
     def judge(learner: Learner, live: Served, candidates: Served, examination: Examination) -> list[Examined]:
         examined.append(candidates)
-        return flow.judge(learner, live, candidates, examination)
+        return [replace(o, report=replace(o.report, kl=9)) for o in flow.judge(learner, live, candidates, examination)]
 
     monkeypatch.setattr(pipeline, "examine", judge)
-    flow.learned = lambda strategy, fact_id: False
+    flow.learned = lambda strategy, fact_id: learned
     flow.state(CAT)
-    assert flow.learn().status == RunStatus.REJECTED
-    assert len(examined) == 1
+    run = flow.learn()
+    assert (run.status, len(examined)) == (RunStatus.REJECTED, times)
+    assert [name for name, _ in flow.events(run.id)].count("too_strong") == times - 1
+    assert reason in run.decision["reason"]
 
 
 def test_run_whose_candidates_fail_the_gate_leaves_the_live_version_and_tells_why(flow: Flow) -> None:

@@ -39,18 +39,17 @@ def test_area_under_the_curve_is_how_often_a_change_stands_before_a_look_alike(
 
 def test_ledgers_hold_the_own_statement_and_so_many_others_drawn_by_the_seed() -> None:
     examples = [CHANGE, *(Example(f"old {n} of that", f"new {n}", replaces=False) for n in range(30))]
-    told: dict[int, list[Ledger]] = {}
-    for seed in (0, 0, 1):
-        sentences: Any = Alike()
-        judge: Any = Sure()
-        told[seed] = list(tell(examples, others=20, seed=seed, sentences=sentences, judge=judge))
+    sentences: Any = Alike()
+    judge: Any = Sure()
+    told = [list(tell(examples, others=20, seed=seed, sentences=sentences, judge=judge)) for seed in (0, 0, 1)]
     first = told[0][0]
     assert first.earlier[OWN] == CHANGE.old
     assert len(first.earlier) == 21
     assert CHANGE.old not in [old for fact_id, old in first.earlier.items() if fact_id != OWN]
     assert len(first.probabilities) == MOST_JUDGED
     assert first.probabilities[OWN] == 0.8
-    assert [one.earlier for one in told[0]] != [one.earlier for one in told[1]]
+    drawn = [[one.earlier for one in ledgers] for ledgers in told]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_what_bounds_would_replace_is_counted() -> None:

@@ -77,6 +77,8 @@ def test_of_a_single_detail_with_many_questions_two_are_held_out_that_do_not_cop
     assert first.question not in [probe.question for probe in chosen]
     assert not is_near_copy(chosen[0].question, chosen[1].question)
     assert len(choose_probes(_study(questions=((first, *others[:3]),)))) == 1  # too few are left to learn from
+    copied = Question(texts[2].rstrip("?").lower(), "Biscuit", NAME_REPLY)
+    assert len(choose_probes(_study(questions=((first, *others[:3], copied),)))) == 1  # a probe's copy is no note
     assert len(choose_probes(_study(questions=((first, copy, *others), (AGE, AGE_PROBE))))) == 2
 
 

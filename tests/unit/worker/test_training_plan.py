@@ -1,10 +1,15 @@
 """How long a run trains: longer on many notes, and where a fact failed before."""
 
+from dataclasses import fields
+from typing import Any
+
 import pytest
 
+from engram.lifecycle import RunKind
 from engram.settings import Settings
+from worker.curriculum import Lesson
 from worker.learner import Anchors
-from worker.teaching import anchor_groups, training_plan
+from worker.teaching import STRENGTHS, anchor_groups, strengths, training_plan
 
 
 @pytest.mark.parametrize("num_notes", [1, 8, 20, 60, 400])
@@ -32,3 +37,20 @@ def test_fact_that_failed_before_is_held_more_to_what_was_never_told(settings: S
     (_, general_again), (_, personal_again) = anchor_groups(settings, none, again=True)
     assert general_again == general
     assert personal_again > personal
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "tried"),
+    [
+        (RunKind.LEARN, 0, STRENGTHS),
+        (RunKind.LEARN, 3, (1.0,)),
+        (RunKind.REBUILD, 0, (1.0,)),
+        (RunKind.REBUILD, 3, (1.0,)),
+        (RunKind.CONSOLIDATE, 0, (1.0,)),
+    ],
+)
+def test_less_is_served_only_of_weights_that_hold_no_earlier_fact(
+    kind: RunKind, start: int, tried: tuple[float, ...]
+) -> None:
+    unused: dict[str, Any] = dict.fromkeys(one.name for one in fields(Lesson))
+    assert strengths(Lesson(**{**unused, "kind": kind, "start": start})) == tried
