@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from engram.artifacts import SCOPE
 from engram.errors import AdapterRejected
 from engram.routing import OWN_SHARD
-from scope.names import names_in
+from scope.names import asks_for
 
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int32]
@@ -121,8 +121,8 @@ class Scope:
         return shards_S[near_QS.argmax(axis=1)], margins_Q
 
     def of_others(self, message: str) -> Numbers:
-        """The shards that are asked for by names, but by none that this message has; of one without names, none."""
-        names = names_in(message)
+        """The shards that are asked for by names, but by none that this message has; none where it needs none."""
+        names = asks_for(message)
         if not names:
             return np.zeros(0, np.int32)
         known_K = np.isin(self.names_K, digests_of(names))

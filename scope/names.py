@@ -19,6 +19,9 @@ _WORD = re.compile(r"[^\W_](?:[\w.'’-]*\w)?")
 _BEGINS = re.compile(r"(?:^|[.!?:;\n])[\s\"“”’(]*$")
 _SHORTENED = re.compile(r"\b(?:[A-Z]|Dr|Mr|Mrs|Ms|Prof|St)\. ?$")  # *F. Scott*, *Dr. Lund*: no sentence ends there
 _TITLES = frozenset({"dr", "mr", "mrs", "ms", "prof", "st"})
+_NAMELESS = frozenset(
+    "i im ive me my mine myself we us our ours he him his she her hers they them their theirs it its this".split()
+)
 _POSSESSIVE = re.compile(r"['’]s$")
 _I = re.compile(r"I(?:['’]\w+)?")
 
@@ -31,6 +34,18 @@ def names_in(text: str) -> frozenset[str]:
         return frozenset()  # *WHERE DO I LIVE?*
     named = (word[0] for word, after in zip_longest(words, words[1:]) if _is_name(word, after))
     return frozenset(singular(part) for name in named for part in normalise(_POSSESSIVE.sub("", name))) - _TITLES
+
+
+def asks_for(message: str) -> frozenset[str]:
+    """What a shard that is asked for by names must have one of to answer: the message's names; of a message in small
+    letters alone, where names cannot be told, all its words. Nothing where no name is needed: the message is about the
+    user's own matters, or leans on what was said before."""
+    if names := names_in(message):
+        return names
+    if message != message.lower() or message == message.upper():
+        return frozenset()
+    words = [part for word in _WORD.findall(message) for part in normalise(_POSSESSIVE.sub("", word))]
+    return frozenset() if _NAMELESS.intersection(words) else frozenset(map(singular, words))
 
 
 def _is_name(word: re.Match[str], after: re.Match[str] | None) -> bool:

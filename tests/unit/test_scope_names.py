@@ -2,7 +2,7 @@
 
 import pytest
 
-from scope.names import asked_by_name, names_in
+from scope.names import asked_by_name, asks_for, names_in
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,24 @@ from scope.names import asked_by_name, names_in
 )
 def test_names_are_written_large_within_a_sentence(text: str, names: set[str]) -> None:
     assert names_in(text) == names
+
+
+@pytest.mark.parametrize(
+    ("message", "asked"),
+    [
+        ("What does Guy Moussi play?", {"guy", "moussi"}),
+        ("what does guy moussi's team play?", {"what", "doe", "guy", "moussi", "team", "play"}),
+        ("what is my dog called?", set()),
+        ("i'm allergic to what?", set()),
+        ("and where did she study?", set()),
+        ("What is the name of the dog?", set()),
+        ("WHERE IS OSLO?", set()),
+        ("2 + 2?", set()),
+        ("", set()),
+    ],
+)
+def test_message_in_small_letters_asks_for_all_its_words_unless_it_needs_no_name(message: str, asked: set[str]) -> None:
+    assert asks_for(message) == asked
 
 
 def test_shard_is_asked_by_the_names_of_its_questions_and_of_what_was_told() -> None:
