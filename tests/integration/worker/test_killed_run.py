@@ -21,7 +21,7 @@ STEPS: list[tuple[Any, str]] = [
     (pipeline, "prepare_material"),
     (Trainer, "train"),
     (pipeline, "examine"),
-    (pipeline.Pipeline, "_decide"),
+    (pipeline.Pipeline, "_keep_decisions"),
     (outcomes, "decided"),
     (outcomes, "keep_winner"),
     (StackedLora, "save"),
