@@ -44,7 +44,7 @@ def asks_for(message: str) -> frozenset[str]:
         return names
     if message != message.lower() or message == message.upper():
         return frozenset()
-    words = [part for word in _WORD.findall(message) for part in normalise(_POSSESSIVE.sub("", word))]
+    words = normalise(message)
     return frozenset() if _NAMELESS.intersection(words) else frozenset(map(singular, words))
 
 

@@ -18,8 +18,8 @@ from rich.table import Table
 from scope.encoder import SentenceEncoder, open_encoder
 from worker.supersession import ADAPTER_DIR, DATA_DIR
 from worker.supersession.decision import Bounds, is_same_sentence, judged, replaced
-from worker.supersession.judge import Judge, read_judge
-from worker.supersession.train import HELD_OUT, Example, read_examples
+from worker.supersession.judge import WEIGHTS, Judge, read_judge
+from worker.supersession.train import HELD_OUT, Example, above, read_examples
 
 OWN = "own"
 _LEVELS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
@@ -55,9 +55,9 @@ def area_under_curve(probabilities: Sequence[float], examples: Sequence[Example]
     """How often a change is found more probable than a look-alike, of all draws of one each."""
     of = np.array(probabilities)
     is_change = np.array([each.replaces for each in examples])
-    above = of[is_change, None] > of[None, ~is_change]
+    before = of[is_change, None] > of[None, ~is_change]
     same = of[is_change, None] == of[None, ~is_change]
-    return float((above + 0.5 * same).mean())
+    return float((before + 0.5 * same).mean())
 
 
 def tell(
@@ -110,16 +110,10 @@ def _pairs_table(sets: Mapping[str, Sequence[Example]], judge: Judge) -> tuple[T
     rows: list[dict[str, object]] = []
     for name, examples in sets.items():
         area = area_under_curve(probabilities[name], examples)
-        found = {level: _above(probabilities[name], examples, level) for level in _LEVELS}
+        found = {level: above(probabilities[name], examples, level) for level in _LEVELS}
         table.add_row(name, f"{area:.4f}", *(f"{changes}; {look_alikes}" for changes, look_alikes in found.values()))
         rows.append({"set": name, "area_under_curve": area, "found_wrong_by_bound": found})
     return table, rows
-
-
-def _above(probabilities: Sequence[float], examples: Sequence[Example], level: float) -> tuple[int, int]:
-    """Changes and look-alikes that are more probable than this."""
-    above = [each.replaces for each, probability in zip(examples, probabilities, strict=True) if probability > level]
-    return sum(above), len(above) - sum(above)
 
 
 def _ledgers_table(ledgers: Sequence[Ledger]) -> tuple[Table, list[dict[str, object]]]:
@@ -148,6 +142,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which others are drawn")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
+    if not (options.adapter / WEIGHTS).is_file():
+        parser.error(f"no judge in {options.adapter}: there is no {WEIGHTS}")
     console, sentences = Console(), open_encoder()
     judge = read_judge(sentences, options.adapter)
     sets = {path.stem: read_examples(path.name) for path in sorted(DATA_DIR.glob(HELD_OUT))}

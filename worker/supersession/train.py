@@ -104,12 +104,17 @@ def _shape(encoder: SentenceEncoder, config: Config) -> LoraConfig:
 
 def examined(judge: Judge, examples: Sequence[Example]) -> str:
     """How many of the held-out pairs it judges rightly."""
-    found = [p > 0.5 for p in judge.probabilities([(each.old, each.new) for each in examples])]
-    right, wrong = (
-        [is_found for is_found, each in zip(found, examples, strict=True) if each.replaces is replaces]
-        for replaces in (True, False)
-    )
-    return f"{sum(right)} of {len(right)} replaced ones found, {sum(wrong)} of {len(wrong)} others taken for replaced"
+    probabilities = judge.probabilities([(each.old, each.new) for each in examples])
+    found, wrong = above(probabilities, examples, 0.5)
+    changes = sum(each.replaces for each in examples)
+    others = len(examples) - changes
+    return f"{found} of {changes} replaced ones found, {wrong} of {others} others taken for replaced"
+
+
+def above(probabilities: Sequence[float], examples: Sequence[Example], level: float) -> tuple[int, int]:
+    """Changes and look-alikes that are more probable than this."""
+    found = [each.replaces for each, probability in zip(examples, probabilities, strict=True) if probability > level]
+    return sum(found), len(found) - sum(found)
 
 
 def _learn(judge: Judge, batch: Sequence[Example], optimizer: torch.optim.Optimizer) -> float:
