@@ -27,6 +27,7 @@ MOST_COMPARED_PROBES = 40
 # (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903). At 0.9 a person's questions were answered as well, and a sixth
 # fewer that nobody told; at 0.7 less than half of these, but an eighth fewer of the person's: for what is refused.
 STRENGTHS = (0.9, 0.7)
+ALL_OF_IT = (1.0,)
 
 
 def teach(
@@ -94,7 +95,7 @@ def anchor_groups(settings: Settings, anchors: Anchors, *, again: bool = False) 
 def strengths(lesson: Lesson) -> tuple[float, ...]:
     """How much of what was trained is examined, the second only if the first disturbs too much. All of it where earlier
     facts would fade with it."""
-    return STRENGTHS if lesson.starts_from_base and not lesson.relearns else (1.0,)
+    return STRENGTHS if lesson.starts_from_base and not lesson.relearns else ALL_OF_IT
 
 
 def _studied(lesson: Lesson, candidate: Candidate) -> list[Note]:

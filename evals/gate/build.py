@@ -24,10 +24,10 @@ from worker.author.client import Author
 from worker.learner import Anchors, Learner
 from worker.outcomes import LEARNED_SHARE
 from worker.self_edits import Note
-from worker.teaching import STRENGTHS, anchor_groups, training_plan
+from worker.teaching import ALL_OF_IT, STRENGTHS, anchor_groups, training_plan
 from worker.training.anchors import is_told
 from worker.training.rows import Row
-from worker.training.stacked_lora import Weights, select, stack
+from worker.training.stacked_lora import Weights, select
 from worker.training.steps import CandidateRows, TrainingPlan
 from worker.training.stopping import StopPolicy
 
@@ -90,12 +90,14 @@ class Lesson:
 class Built:
     """One candidate. `weights` [1, ...]; `spoil_files`, if any, is done to its folder after it was saved.
 
+    `strengths`: how much of the weights is examined, each but the first only if the one before disturbs too much.
     `resumes`: it takes the place of the earlier fact's shard that it went on from.
     """
 
     kind: str
     variant: str
     weights: Weights
+    strengths: tuple[float, ...] = STRENGTHS
     resumes: bool = False
     spoil_files: broken.FileMaker | None = None
     number: int = 0
@@ -168,13 +170,15 @@ def build(bench: Bench, lesson: Lesson, kinds: Sequence[str], *, number: int) ->
     for recipe in dict.fromkeys(one.recipe for _, one in wanted):
         together = [(kind, one) for kind, one in wanted if one.recipe == recipe]
         trained = train(bench, lesson, [one for _, one in together], recipe)
+        strengths = ALL_OF_IT if recipe.resumes else STRENGTHS
         built += [
-            Built(kind, one.variant, select(trained, [i]), recipe.resumes) for i, (kind, one) in enumerate(together)
+            Built(kind, one.variant, select(trained, [i]), strengths, recipe.resumes)
+            for i, (kind, one) in enumerate(together)
         ]
     fresh, taught = bench.learner.lora.fresh(seed=bench.settings.seed), built[0].weights
     for kind in (kind for kind in broken.WEIGHTS_SPOILED if kind in kinds):
         spoiled = broken.WEIGHTS_SPOILED[kind](lesson.ledger.shards[-1], taught, fresh, number, rng)
-        built.append(Built(kind, spoiled.variant, spoiled.weights))
+        built.append(Built(kind, spoiled.variant, spoiled.weights, ALL_OF_IT))
     files = [kind for kind in broken.FILES_SPOILED if kind in kinds]
     return built + [Built(kind, "", taught, spoil_files=broken.FILES_SPOILED[kind], number=number) for kind in files]
 
@@ -184,13 +188,12 @@ def train(bench: Bench, lesson: Lesson, candidates: Sequence[Training], recipe: 
     learner, settings, situation = bench.learner, bench.settings, lesson.situation
     plan = _plan(bench, candidates, seed=lesson.number)
     ledger = lesson.ledger
-    trained = learner.trainer.train(
+    return learner.trainer.train(
         ledger.shards[ledger.resumed] if recipe.resumes else learner.lora.fresh(seed=settings.seed),
         [CandidateRows(_rows(learner, one.notes), one.rate * settings.learning_rate) for one in candidates],
         plan=replace(plan, steps=math.ceil(recipe.length * plan.steps)),
         anchors=_anchors(bench, situation.told, (situation.new, *situation.earlier), recipe),
     )
-    return trained if recipe.resumes else learner.lora.weakened(trained, STRENGTHS[0])
 
 
 def _plan(bench: Bench, taught: Sequence[Material | Training], *, seed: int) -> TrainingPlan:
@@ -202,11 +205,6 @@ def _plan(bench: Bench, taught: Sequence[Material | Training], *, seed: int) -> 
 
 def _rows(learner: Learner, notes: Sequence[Note]) -> list[Row]:
     return [learner.rows.row(note.prompt, note.answer) for note in notes]
-
-
-def together(built: Sequence[Built]) -> Weights:
-    """All candidates as one stack."""
-    return stack(*(one.weights for one in built))
 
 
 def _cast(bench: Bench, group: int) -> Cast:

@@ -16,7 +16,8 @@ GOOD, NOT_GOOD = "good", "not good"
 class Result:
     """One candidate after the gate. `failed` names the checks that kept it out, `scores` are the independent ones.
 
-    `checks` are the gate's reasons, or what was wrong with the files.
+    `strength`: how much of what was trained was judged. `checks` are the gate's reasons, or what was wrong with the
+    files.
     """
 
     kind: str
@@ -24,6 +25,7 @@ class Result:
     lesson: int
     statement: str
     admitted: bool
+    strength: float = 1.0
     failed: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     scores: Scores | None = None
@@ -81,6 +83,7 @@ def _detail(one: Result) -> Json:
         "lesson": one.lesson,
         "statement": one.statement,
         "admitted": one.admitted,
+        "strength": one.strength,
         "failed": list(one.failed),
         "checks": list(one.checks),
         "defect_shown": one.shows_defect,

@@ -4,14 +4,15 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from engram.artifacts import verify
 from engram.errors import AdapterRejected
-from engram.gate import decide
+from engram.gate import GateDecision, decide, is_too_strong
 from engram.settings import Settings
 from evals.gate import facts, versions
-from evals.gate.build import KINDS, Bench, Built, Lesson, Options, Place, build, lessons, together
+from evals.gate.build import KINDS, Bench, Built, Lesson, Options, Place, build, lessons
 from evals.gate.judge import Judge, open_judge
 from evals.gate.records import ExaminedLesson, Records
 from evals.gate.report import GOOD, Json, Result, report
@@ -19,12 +20,25 @@ from evals.gate.verdict import Scores
 from worker.opening import open_base
 from worker.pipeline import gate_policy
 from worker.probing import Examination, Examined, examine
+from worker.served import Served
+from worker.teaching import STRENGTHS
+from worker.training.stacked_lora import stack
 
 FILES = "files"
 MOST_TRIES = 3  # ordinary candidates tried for each good one that is wanted
 _STRATEGIES = 3
 
 OnResults = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was found of a candidate at the strength that it was judged at last."""
+
+    strength: float
+    examined: Examined
+    decision: GateDecision
+    scores: Scores
 
 
 def open_bench(settings: Settings, options: Options, *, path: Path | None, say: Callable[[str], None]) -> Bench:
@@ -77,38 +91,55 @@ def _is_enough(done: Sequence[ExaminedLesson], options: Options, *, each: int) -
 
 def examined(bench: Bench, judge: Judge, lesson: Lesson, built: Sequence[Built]) -> list[Result]:
     """What examination, gate and file check say of the candidates of one lesson."""
-    learner, situation, ledger = bench.learner, lesson.situation, lesson.ledger
-    before = versions.live(learner, situation, ledger)
-    decided: dict[int, tuple[Examined, Scores]] = {}
+    before = versions.live(bench.learner, lesson.situation, lesson.ledger)
+    decided: dict[int, Decided] = {}
     for resumes in (False, True):
-        group = [one for one in built if one.spoil_files is None and one.resumes == resumes]
-        if not group:
-            continue
-        after = versions.candidates(learner, situation, ledger, together(group), resumes=resumes)
-        reports = examine(learner, before, after, _examination(bench, lesson, resumes=resumes))
-        scores = judge.judge(situation, before, after)
-        decided |= {id(one): pair for one, pair in zip(group, zip(reports, scores, strict=True), strict=True)}
+        pending = [one for one in built if one.spoil_files is None and one.resumes == resumes]
+        for turn in range(len(STRENGTHS)):
+            pending = [one for one in pending if turn < len(one.strengths)]
+            if not pending:
+                break
+            found = _decided(bench, judge, lesson, before, pending, turn=turn)
+            decided |= {id(one): each for one, each in zip(pending, found, strict=True)}
+            pending = [one for one in pending if is_too_strong(decided[id(one)].decision)]
     return [_result(bench, lesson, one, decided.get(id(one))) for one in built]
 
 
-def _result(bench: Bench, lesson: Lesson, one: Built, found: tuple[Examined, Scores] | None) -> Result:
+def _decided(
+    bench: Bench, judge: Judge, lesson: Lesson, before: Served, pending: Sequence[Built], *, turn: int
+) -> list[Decided]:
+    """Each at its strength number `turn`, as if it were its run's only one. They are served in the same way."""
+    learner, situation, resumes = bench.learner, lesson.situation, pending[0].resumes
+    weights = stack(*(learner.lora.weakened(one.weights, one.strengths[turn]) for one in pending))
+    after = versions.candidates(learner, situation, lesson.ledger, weights, resumes=resumes)
+    reports = examine(learner, before, after, _examination(bench, lesson, resumes=resumes))
+    scores = judge.judge(situation, before, after)
+    policy = gate_policy(bench.settings)
+    return [
+        Decided(one.strengths[turn], asked, decide(asked.report, policy=policy), independent)
+        for one, asked, independent in zip(pending, reports, scores, strict=True)
+    ]
+
+
+def _result(bench: Bench, lesson: Lesson, one: Built, found: Decided | None) -> Result:
     """A candidate is let in if the gate admits it and its files are whole, as publishing asks."""
-    variant, damage = _check_files(bench, one)
+    strength = found.strength if found else one.strengths[0]
+    variant, damage = _check_files(bench, one, strength)
     failed, checks = ([FILES], [damage]) if damage else ([], [])
     if found:
-        decision = decide(found[0].report, policy=gate_policy(bench.settings))
-        failed += [reason.check for reason in decision.reasons if not reason.passed]
-        checks += [reason.text for reason in decision.reasons]
+        failed += [reason.check for reason in found.decision.reasons if not reason.passed]
+        checks += [reason.text for reason in found.decision.reasons]
     return Result(
         kind=one.kind,
         variant=variant,
         lesson=lesson.number,
         statement=lesson.situation.new.fact.statement,
         admitted=not failed,
+        strength=strength,
         failed=tuple(failed),
         checks=tuple(checks),
-        scores=found[1] if found else None,
-        measured=_measured(found[0]) if found else {},
+        scores=found.scores if found else None,
+        measured=_measured(found.examined) if found else {},
     )
 
 
@@ -119,11 +150,11 @@ def _measured(one: Examined) -> Json:
     return {**one.report.to_json(), "kl": kl, "asked": asked}
 
 
-def _check_files(bench: Bench, one: Built) -> tuple[str, str]:
+def _check_files(bench: Bench, one: Built, strength: float) -> tuple[str, str]:
     """Save the candidate, spoil its files if its kind wants that, and verify them: (variant, what is wrong)."""
     with tempfile.TemporaryDirectory(prefix="engram-gate-") as name:
         folder = Path(name) / "adapter"
-        bench.learner.lora.save(one.weights, 0, folder)
+        bench.learner.lora.save(bench.learner.lora.weakened(one.weights, strength), 0, folder)
         variant = one.spoil(folder, seed=bench.options.seed)
         try:
             verify(folder, shape=bench.learner.shape)

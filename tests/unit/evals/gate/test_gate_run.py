@@ -12,15 +12,18 @@ from typer.testing import CliRunner
 from engram.grading import recalls
 from engram.routing import OWN_SHARD
 from evals.gate import run as gate_run
-from evals.gate.build import KINDS, Bench, Lesson, Options, build, together
+from evals.gate.build import KINDS, Bench, Lesson, Options, build
 from evals.gate.judge import Judge, open_judge
 from evals.gate.records import Records
+from evals.gate.report import Result
 from evals.gate.verdict import ORDINARY
 from evals.main import app
 from evals.stream.records import OtherRun
 from scope.decision import Scope
 from worker.learner import Learner
 from worker.served import Served
+from worker.teaching import STRENGTHS
+from worker.training.stacked_lora import stack
 
 BEFORE, AFTER = Scope.of_nothing(3), Scope.of_nothing(3)
 
@@ -130,12 +133,35 @@ def test_candidate_that_passes_gate_and_files_is_admitted(
     assert [one.failed for one in ordinary if not one.admitted and one.failed != ("kl",)] == []
 
 
+def test_what_only_disturbs_too_much_is_judged_again_with_less_of_it(
+    bench: Bench, lesson: Lesson, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build(bench, lesson, (), number=0)
+    _answer_all_right(monkeypatch, lesson)
+
+    def judged(max_kl: float) -> list[Result]:
+        strict = bench.settings.model_copy(update={"gate_max_kl": max_kl})
+        return gate_run.examined(replace(bench, settings=strict), judge, lesson, built)
+
+    whole, weak = judged(1.0), judged(0.0)
+    assert all(one.admitted and one.strength == STRENGTHS[0] for one in whole)
+    assert all(one.failed == ("kl",) and one.strength == STRENGTHS[-1] for one in weak)
+    between = (max(one.measured["kl"] for one in weak) + max(one.measured["kl"] for one in whole)) / 2
+    again = judged(between)
+    assert all(one.admitted for one in again)
+    assert {one.strength for one in again} >= {STRENGTHS[-1]}
+
+
+def test_what_learned_nothing_is_not_judged_again(figures: dict[str, Any]) -> None:
+    assert {one["strength"] for one in figures["details"] if one["kind"] == "not good"} == {STRENGTHS[0]}
+
+
 def test_judge_asks_of_earlier_facts_what_the_candidates_own_weights_would_answer(
     bench: Bench, lesson: Lesson, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     situation, ledger = lesson.situation, lesson.ledger
     _answer_all_right(monkeypatch, lesson)
-    stacked = together(build(bench, lesson, (), number=0))
+    stacked = stack(*(one.weights for one in build(bench, lesson, (), number=0)))
     before, after = Served(ledger.shards[-1], version=len(ledger.shards)), Served(stacked)
     (first, *_) = judge.judge(situation, before, after)  # without scopes they answer all
     earlier = sum(len(one.kept_back) for one in situation.earlier)
