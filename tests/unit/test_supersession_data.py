@@ -6,6 +6,7 @@ from itertools import chain
 
 from engram.similarity import is_near_copy
 from tests.unit.test_author_data import _evaluated_statements, _runs
+from worker.supersession.examine import CONFLICTS
 from worker.supersession.train import HELD_OUT, WRITTEN, Example, read_examples
 
 SHARED_RUN_WORDS = 6
@@ -38,6 +39,13 @@ def test_there_is_enough_of_both_kinds() -> None:
 def test_no_pair_stands_twice() -> None:
     counted = Counter((each.old, each.new) for each in (*TRAINED, *EXAMINED))
     assert [pair for pair, count in counted.items() if count > 1] == []
+
+
+def test_conflicts_are_of_held_out_statements() -> None:
+    conflicts = read_examples(CONFLICTS)
+    assert {each.old for each in conflicts} <= {each.old for each in EXAMINED}
+    assert {each.new for each in conflicts} <= {each.new for each in EXAMINED}
+    assert not {(each.old, each.new) for each in conflicts} & {(each.old, each.new) for each in EXAMINED}
 
 
 def test_no_statement_is_a_near_copy_of_an_evaluated_one() -> None:

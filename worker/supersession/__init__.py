@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-ADAPTER_DIR = Path(__file__).parent / "adapter"
+ADAPTERS_DIR = Path(__file__).parent / "adapters"
 DATA_DIR = Path(__file__).parent / "data"

@@ -6,7 +6,7 @@ What the bounds of `worker.supersession.decision` are chosen by.
 import argparse
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from rich.progress import track
 from rich.table import Table
 
 from scope.encoder import SentenceEncoder, open_encoder
-from worker.supersession import ADAPTER_DIR, DATA_DIR
+from worker.supersession import ADAPTERS_DIR, DATA_DIR
 from worker.supersession.decision import Bounds, is_same_sentence, judged, replaced
-from worker.supersession.judge import WEIGHTS, Judge, read_judge
+from worker.supersession.judge import WEIGHTS, Judge, Pair, adapters_in, read_judge
 from worker.supersession.train import HELD_OUT, Example, above, read_examples
 
 OWN = "own"
+CONFLICTS = "conflicts.jsonl"  # of held-out statements that were not written together
 _LEVELS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _BESIDE = (0.7, 0.8, 0.9, 0.95)
 _ALL_SETS = "all"
@@ -61,14 +62,22 @@ def area_under_curve(probabilities: Sequence[float], examples: Sequence[Example]
 
 
 def tell(
-    examples: Sequence[Example], *, others: int, seed: int, sentences: SentenceEncoder, judge: Judge
+    examples: Sequence[Example],
+    *,
+    others: int,
+    seed: int,
+    sentences: SentenceEncoder,
+    judge: Judge,
+    conflicts: Set[Pair] = frozenset(),
 ) -> Iterator[Ledger]:
-    """Each new statement to a ledger of its old one and so many others' old ones, drawn at random."""
+    """Each new statement to a ledger of its old one and so many others' old ones, drawn at random, without those that
+    it is in conflict with."""
     rng = random.Random(seed)
     said = list(dict.fromkeys(each.old for each in examples))
     for each in examples:
         drawn = rng.sample([old for old in said if old != each.old], min(others, len(said) - 1))
-        earlier = {OWN: each.old, **{str(number): old for number, old in enumerate(drawn)}}
+        apart = {str(number): old for number, old in enumerate(drawn) if (old, each.new) not in conflicts}
+        earlier = {OWN: each.old, **apart}
         yield Ledger(each, earlier, judged(each.new, earlier, sentences=sentences, judge=judge))
 
 
@@ -137,20 +146,25 @@ def _ledgers_table(ledgers: Sequence[Ledger]) -> tuple[Table, list[dict[str, obj
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="engram supersession examine", description=__doc__)
-    parser.add_argument("--adapter", type=Path, default=ADAPTER_DIR, help="the judge (default: the shipped one)")
+    parser.add_argument(
+        "--adapters", type=Path, default=ADAPTERS_DIR, help="one, or a folder of them (default: shipped)"
+    )
     parser.add_argument("--others", type=int, default=60, help="other earlier statements in a ledger")
     parser.add_argument("--seed", type=int, default=0, help="which others are drawn")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
-    if not (options.adapter / WEIGHTS).is_file():
-        parser.error(f"no judge in {options.adapter}: there is no {WEIGHTS}")
+    if not adapters_in(options.adapters):
+        parser.error(f"no judge in {options.adapters}: there is no {WEIGHTS}")
     console, sentences = Console(), open_encoder()
-    judge = read_judge(sentences, options.adapter)
+    judge = read_judge(sentences, options.adapters)
     sets = {path.stem: read_examples(path.name) for path in sorted(DATA_DIR.glob(HELD_OUT))}
     pairs, of_pairs = _pairs_table(sets, judge)
     console.print(pairs)
     examples = [each for name in sets for each in sets[name]]
-    told = tell(examples, others=options.others, seed=options.seed, sentences=sentences, judge=judge)
+    conflicts = {(each.old, each.new) for each in read_examples(CONFLICTS)}
+    told = tell(
+        examples, others=options.others, seed=options.seed, sentences=sentences, judge=judge, conflicts=conflicts
+    )
     ledgers = list(track(told, "ledgers", total=len(examples), console=console))
     table, of_ledgers = _ledgers_table(ledgers)
     console.print(table)

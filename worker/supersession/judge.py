@@ -1,8 +1,9 @@
 """Judge whether what a user says now makes untrue what they said before.
 
-A cross-encoder (Reimers and Gurevych 2019, arXiv 1908.10084): the sentence encoder reads both statements as one text,
+Cross-encoders (Reimers and Gurevych 2019, arXiv 1908.10084): the sentence encoder reads both statements as one text,
 with a LoRA on its upper layers, and one linear layer over the mean of its output tells *replaces* from *both stay*.
-Trained by `worker.supersession.train`.
+Each was trained by `worker.supersession.train` with a seed of its own, and what they say is averaged: where one errs
+the others often do not (deep ensembles, Lakshminarayanan et al. 2017, arXiv 1612.01474).
 """
 
 import copy
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from scope.encoder import SentenceEncoder, mean_over_tokens, open_encoder
-from worker.supersession import ADAPTER_DIR
+from worker.supersession import ADAPTERS_DIR
 
 WEIGHTS = "adapter_model.safetensors"
 _MOST_TOKENS = 128
@@ -28,12 +29,28 @@ Pair = tuple[str, str]  # what was said before, what is said now
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class CrossEncoder:
     """`model` shares the sentence encoder's weights below and between its LoRA."""
 
     tokenizer: Any
     model: Any
     head: torch.nn.Linear
+
+    def logits(self, pairs: Sequence[Pair]) -> torch.Tensor:
+        """Log odds that the second of a pair makes the first untrue, [P], float32."""
+        old, new = zip(*pairs, strict=True)
+        batch = self.tokenizer(
+            list(old), list(new), padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt"
+        )
+        logits_P: torch.Tensor = self.head(mean_over_tokens(self.model, batch))[:, 0]
+        return logits_P
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Says what its cross-encoders find in the mean of their log odds."""
+
+    encoders: tuple[CrossEncoder, ...]
 
     def replaced(self, statement: str, earlier: Sequence[str]) -> list[float]:
         """How probable it is that `statement` makes each of the earlier ones untrue, 0 to 1."""
@@ -46,47 +63,49 @@ class Judge:
         found = [0.0] * len(pairs)
         for start in range(0, len(order), _AT_ONCE):
             chunk = order[start : start + _AT_ONCE]
-            logits = self.logits([pairs[at] for at in chunk])
-            for at, probability in zip(chunk, logits.sigmoid().tolist(), strict=True):
+            logits_EP = torch.stack([encoder.logits([pairs[at] for at in chunk]) for encoder in self.encoders])
+            for at, probability in zip(chunk, logits_EP.mean(0).sigmoid().tolist(), strict=True):
                 found[at] = probability
         return found
 
-    def logits(self, pairs: Sequence[Pair]) -> torch.Tensor:
-        """[P], float32."""
-        old, new = zip(*pairs, strict=True)
-        batch = self.tokenizer(
-            list(old), list(new), padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt"
-        )
-        logits_P: torch.Tensor = self.head(mean_over_tokens(self.model, batch))[:, 0]
-        return logits_P
 
-
-def untrained(encoder: SentenceEncoder, config: LoraConfig) -> Judge:
-    """A judge that finds everything as probable as not. The encoder's own weights are shared, and stay as they are."""
-    shared = {id(parameter): parameter for parameter in encoder.model.parameters()}
-    model = inject_adapter_in_model(config, copy.deepcopy(encoder.model, shared))
-    head = torch.nn.Linear(encoder.width, 1)
+def untrained(sentences: SentenceEncoder, config: LoraConfig) -> CrossEncoder:
+    """Finds everything as probable as not. The sentence encoder's own weights are shared, and stay as they are."""
+    shared = {id(parameter): parameter for parameter in sentences.model.parameters()}
+    model = inject_adapter_in_model(config, copy.deepcopy(sentences.model, shared))
+    head = torch.nn.Linear(sentences.width, 1)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
-    return Judge(encoder.tokenizer, model.eval(), head)
+    return CrossEncoder(sentences.tokenizer, model.eval(), head)
 
 
-def read_judge(encoder: SentenceEncoder, folder: Path) -> Judge:
-    """The judge whose adapter is in `folder`."""
-    judge = untrained(encoder, LoraConfig.from_pretrained(str(folder)))
+def read_cross_encoder(sentences: SentenceEncoder, folder: Path) -> CrossEncoder:
+    """The one whose adapter is in `folder`."""
+    read = untrained(sentences, LoraConfig.from_pretrained(str(folder)))
     weights = load_file(folder / WEIGHTS)
     head = {name.removeprefix(_HEAD): weights.pop(name) for name in list(weights) if name.startswith(_HEAD)}
-    set_peft_model_state_dict(judge.model, weights)
-    judge.head.load_state_dict(head)
-    return judge
+    set_peft_model_state_dict(read.model, weights)
+    read.head.load_state_dict(head)
+    return read
 
 
-def weights_of(judge: Judge, lora: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What `read_judge` reads: the LoRA's tensors and the linear layer's."""
-    return lora | {f"{_HEAD}{name}": value for name, value in judge.head.state_dict().items()}
+def adapters_in(folder: Path) -> list[Path]:
+    """The adapter that `folder` holds, or those that its own folders hold; none where there is no judge."""
+    return [each.parent for each in sorted([*folder.glob(WEIGHTS), *folder.glob(f"*/{WEIGHTS}")])]
+
+
+def read_judge(sentences: SentenceEncoder, folder: Path) -> Judge:
+    """The judge of all adapters in `folder`."""
+    return Judge(tuple(read_cross_encoder(sentences, each) for each in adapters_in(folder)))
+
+
+def weights_of(encoder: CrossEncoder) -> dict[str, torch.Tensor]:
+    """What `read_cross_encoder` reads: the LoRA's tensors and the linear layer's."""
+    lora: dict[str, torch.Tensor] = get_peft_model_state_dict(encoder.model)
+    return lora | {f"{_HEAD}{name}": value for name, value in encoder.head.state_dict().items()}
 
 
 @cache
 def open_judge() -> Judge:
     """The shipped judge, one a process. Raises ScopeEncoderDamaged."""
-    return read_judge(open_encoder(), ADAPTER_DIR)
+    return read_judge(open_encoder(), ADAPTERS_DIR)

@@ -1,4 +1,7 @@
-"""Train the judge from the pairs in `data/`, and examine it with the held-out ones: `engram supersession train`."""
+"""Train one of the judge's cross-encoders from the pairs in `data/`: `engram supersession train --seed N`.
+
+It is examined alone with the held-out pairs after each epoch.
+"""
 
 import argparse
 import json
@@ -10,12 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict
+from peft import LoraConfig
 from safetensors.torch import save_file
 
+from engram.hardware import choose_dtype, read_cpu_flags
 from scope.encoder import SentenceEncoder, load_encoder
-from worker.supersession import ADAPTER_DIR, DATA_DIR
-from worker.supersession.judge import WEIGHTS, Judge, read_judge, untrained, weights_of
+from worker.supersession import ADAPTERS_DIR, DATA_DIR
+from worker.supersession.judge import WEIGHTS, CrossEncoder, Judge, untrained, weights_of
 from worker.training.optimizer import warmed_up
 
 WRITTEN = "pairs-*.jsonl"
@@ -23,13 +27,11 @@ HELD_OUT = "held-out-*.jsonl"
 REPLACES = "replaces"
 _POOL = 8  # batches that are sorted by length together
 _REPORT_EVERY = 20
-_RANKS = range(3, 48)  # of the similar statements that strangers are drawn from
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """How the judge is trained; written beside the adapter. `strangers`: how many pairs of similar statements that were
-    not written together are drawn for each written one."""
+    """How the judge is trained; written beside the adapter."""
 
     epochs: int = 3
     batch: int = 32
@@ -37,7 +39,6 @@ class Config:
     head_rate: float = 1.5e-3
     rank: int = 16
     first_layer: int = 4
-    strangers: float = 0.25
     warmup_steps: int = 20
     seed: int = 0
 
@@ -58,47 +59,46 @@ def read_examples(pattern: str) -> list[Example]:
     return [Example(row["old"], row["new"], row["label"] == REPLACES) for row in rows]
 
 
-def train(output: Path, config: Config, *, start: Path | None = None) -> None:
-    """Train on the written pairs and strangers, examine after each epoch, and write the adapter.
-
-    `start`: the adapter to go on from, of the same shape.
-    """
+def train(output: Path, config: Config) -> None:
+    """Train on the pairs, examine after each epoch, and write the adapter."""
     torch.manual_seed(config.seed)
     rng = random.Random(config.seed)
-    encoder = load_encoder(torch.float32)
-    lora = LoraConfig.from_pretrained(str(start)) if start else _shape(encoder, config)
-    judge = read_judge(encoder, start) if start else untrained(encoder, lora)
+    sentences = load_encoder(torch.float32)
+    lora = _shape(sentences, config)
+    encoder = untrained(sentences, lora)
     groups = [
-        {"params": [p for p in judge.model.parameters() if p.requires_grad], "rate": config.learning_rate},
-        {"params": list(judge.head.parameters()), "rate": config.head_rate},
+        {"params": [p for p in encoder.model.parameters() if p.requires_grad], "rate": config.learning_rate},
+        {"params": list(encoder.head.parameters()), "rate": config.head_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    written = read_examples(WRITTEN)
-    print(f"{len(written)} pairs; looking for similar strangers among their statements", flush=True)
-    examples = written + _strangers(written, encoder, rng, count=round(config.strangers * len(written)))
+    examples = read_examples(WRITTEN)
     steps = config.epochs * math.ceil(len(examples) / config.batch)
     started, step, loss_sum = time.monotonic(), 0, 0.0
+    print(f"{len(examples)} pairs, {steps} steps", flush=True)
     for epoch in range(config.epochs):
+        encoder.model.train()  # with its own dropout: without it pairs are learned by heart
         for batch in _batches(examples, rng, size=config.batch):
             share = warmed_up(step, steps, warmup=config.warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = share * group["rate"]
-            loss_sum += _learn(judge, batch, optimizer)
+            loss_sum += _learn(encoder, batch, optimizer)
             step += 1
             if step % _REPORT_EVERY == 0:
                 mean, loss_sum = loss_sum / _REPORT_EVERY, 0.0
                 print(f"step {step}/{steps}  loss {mean:.3f}  {time.monotonic() - started:.0f} s", flush=True)
+        encoder.model.eval()
         for path in sorted(DATA_DIR.glob(HELD_OUT)):
-            print(f"epoch {epoch + 1}, {path.stem}: {examined(judge, read_examples(path.name))}", flush=True)
-        _save(judge, lora, output, config)
+            found = examined(Judge((encoder,)), read_examples(path.name))
+            print(f"epoch {epoch + 1}, {path.stem}: {found}", flush=True)
+        _save(encoder, lora, output, config)
 
 
-def _shape(encoder: SentenceEncoder, config: Config) -> LoraConfig:
+def _shape(sentences: SentenceEncoder, config: Config) -> LoraConfig:
     return LoraConfig(
         r=config.rank,
         lora_alpha=config.rank,
         target_modules=["q", "k", "v", "o", "intermediate.dense", "output.dense"],
-        layers_to_transform=list(range(config.first_layer, encoder.model.config.num_hidden_layers)),
+        layers_to_transform=list(range(config.first_layer, sentences.model.config.num_hidden_layers)),
     )
 
 
@@ -117,8 +117,10 @@ def above(probabilities: Sequence[float], examples: Sequence[Example], level: fl
     return sum(found), len(found) - sum(found)
 
 
-def _learn(judge: Judge, batch: Sequence[Example], optimizer: torch.optim.Optimizer) -> float:
-    logits = judge.logits([(each.old, each.new) for each in batch])
+def _learn(encoder: CrossEncoder, batch: Sequence[Example], optimizer: torch.optim.Optimizer) -> float:
+    dtype = getattr(torch, choose_dtype("auto", device="cpu", cpu_flags=read_cpu_flags()))
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        logits = encoder.logits([(each.old, each.new) for each in batch]).float()
     labels = torch.tensor([float(each.replaces) for each in batch])
     loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
     optimizer.zero_grad()
@@ -126,24 +128,6 @@ def _learn(judge: Judge, batch: Sequence[Example], optimizer: torch.optim.Optimi
     torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
     optimizer.step()
     return loss.item()
-
-
-def _strangers(
-    written: Sequence[Example], encoder: SentenceEncoder, rng: random.Random, *, count: int
-) -> list[Example]:
-    """Statements with earlier ones of other pairs that say something similar: what a ledger mostly holds.
-
-    The most similar ones are left out, since some of them are replaced indeed.
-    """
-    drawn = rng.sample(written, count)
-    olds = list(dict.fromkeys(each.old for each in written))
-    similar_XO = encoder.encode([each.new for each in drawn]) @ encoder.encode(olds).T
-    strangers = []
-    for each, similar_O in zip(drawn, similar_XO, strict=True):
-        own = {other.old for other in written if each.old == other.old or each.new == other.new}
-        near = [olds[at] for at in (-similar_O).argsort(kind="stable")[: _RANKS.stop] if olds[at] not in own]
-        strangers.append(Example(rng.choice(near[_RANKS.start :]), each.new, False))
-    return strangers
 
 
 def _batches(examples: Sequence[Example], rng: random.Random, *, size: int) -> Iterator[list[Example]]:
@@ -156,26 +140,25 @@ def _batches(examples: Sequence[Example], rng: random.Random, *, size: int) -> I
     yield from rng.sample(batches, len(batches))
 
 
-def _save(judge: Judge, lora: LoraConfig, output: Path, config: Config) -> None:
+def _save(encoder: CrossEncoder, lora: LoraConfig, output: Path, config: Config) -> None:
     """Half precision: what is judged does not depend on more."""
     output.mkdir(parents=True, exist_ok=True)
-    weights = weights_of(judge, get_peft_model_state_dict(judge.model))
     lora.save_pretrained(str(output))
-    save_file({name: value.detach().half().contiguous() for name, value in weights.items()}, output / WEIGHTS)
+    halves = {name: value.detach().half().contiguous() for name, value in weights_of(encoder).items()}
+    save_file(halves, output / WEIGHTS)
     (output / "training.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
 
 
 def main() -> None:
     defaults = Config()
     parser = argparse.ArgumentParser(prog="engram supersession train", description=__doc__)
-    parser.add_argument("--output", type=Path, default=ADAPTER_DIR)
-    parser.add_argument("--start", type=Path, help="adapter to go on from (default: an untrained one)")
+    parser.add_argument("--output", type=Path, help="where to write it (default: the shipped one of this seed)")
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     for name in ("epochs", "batch", "rank", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(defaults, name))
     options = vars(parser.parse_args())
-    output, start = options.pop("output"), options.pop("start")
-    train(output, Config(**options), start=start)
+    output = options.pop("output") or ADAPTERS_DIR / f"seed-{options['seed']}"
+    train(output, Config(**options))
 
 
 if __name__ == "__main__":

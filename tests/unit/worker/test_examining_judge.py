@@ -52,6 +52,15 @@ def test_ledgers_hold_the_own_statement_and_so_many_others_drawn_by_the_seed() -
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_what_is_in_conflict_with_the_new_statement_is_not_told_beside_it() -> None:
+    examples = [CHANGE, Example("I live in Oslo still.", "new", replaces=False)]
+    sentences: Any = Alike()
+    judge: Any = Sure()
+    conflicts = {("I live in Oslo still.", CHANGE.new)}
+    first, _ = tell(examples, others=20, seed=0, sentences=sentences, judge=judge, conflicts=conflicts)
+    assert list(first.earlier) == [OWN]
+
+
 def test_what_bounds_would_replace_is_counted() -> None:
     found = Ledger(CHANGE, {OWN: CHANGE.old, "1": "My cat is grey."}, {OWN: 0.8, "1": 0.3})
     others = replace(found, probabilities={OWN: 0.8, "1": 0.95})

@@ -12,7 +12,7 @@ import torch
 from scope.decision import Vectors
 from scope.encoder import open_encoder
 from worker.supersession.decision import MOST_JUDGED, is_same_sentence, superseded_by
-from worker.supersession.judge import open_judge, read_judge
+from worker.supersession.judge import Judge, open_judge, read_judge
 from worker.supersession.train import HELD_OUT, WRITTEN, Config, Example, _batches, examined, read_examples, train
 
 LEDGER = {
@@ -118,6 +118,15 @@ def test_same_sentence_with_another_value_is_replaced_at_lower_odds() -> None:
     assert superseded_by("Ada Lund, the keeper.", said, sentences=open_encoder(), judge=judge) == {"a"}
 
 
+def test_judge_says_the_mean_of_what_its_cross_encoders_say() -> None:
+    pairs = [("I live in Oslo.", "I moved to Bergen."), ("I live in Oslo.", "My sister moved to Bergen.")]
+    judge = open_judge()
+    assert len(judge.encoders) > 1
+    alone = [Judge((encoder,)).probabilities(pairs) for encoder in judge.encoders]
+    odds = np.mean([np.log(np.divide(each, np.subtract(1, each))) for each in alone], axis=0)
+    assert judge.probabilities(pairs) == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-3)
+
+
 def test_judge_leaves_the_sentence_encoder_as_it_was() -> None:
     encoder = open_encoder()
     before = encoder.encode_once(["I live in Oslo."])
@@ -138,8 +147,8 @@ def test_shipped_judge_finds_most_held_out_changes_and_takes_few_others_for_one(
     probabilities = open_judge().probabilities([(each.old, each.new) for each in held_out])
     found = [p > 0.5 for p, each in zip(probabilities, held_out, strict=True) if each.replaces]
     wrong = [p > 0.5 for p, each in zip(probabilities, held_out, strict=True) if not each.replaces]
-    assert sum(found) / len(found) >= 0.8
-    assert sum(wrong) / len(wrong) <= 0.03
+    assert sum(found) / len(found) >= 0.88
+    assert sum(wrong) / len(wrong) <= 0.06
 
 
 def test_training_sees_each_example_once_an_epoch() -> None:
@@ -152,7 +161,8 @@ def test_trained_judge_is_read_as_it_was_written(tmp_path: Path, monkeypatch: py
     few = read_examples(WRITTEN)[:8]
     monkeypatch.setattr("worker.supersession.train.read_examples", lambda pattern: few)
     torch.manual_seed(0)
-    train(tmp_path, Config(epochs=1, batch=4, rank=2, first_layer=11, strangers=0))
+    train(tmp_path, Config(epochs=1, batch=4, rank=2, first_layer=11))
     judge = read_judge(open_encoder(), tmp_path)
-    assert judge.head.weight.abs().sum() > 0
+    (encoder,) = judge.encoders
+    assert encoder.head.weight.abs().sum() > 0
     assert "found" in examined(judge, few)
