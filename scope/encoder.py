@@ -84,10 +84,16 @@ def mean_over_tokens(model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Ten
     return mean_QD
 
 
+def fastest_dtype() -> torch.dtype:
+    """What this CPU reads sentences fastest with."""
+    dtype: torch.dtype = getattr(torch, choose_dtype("auto", device="cpu", cpu_flags=read_cpu_flags()))
+    return dtype
+
+
 @cache
 def open_encoder() -> SentenceEncoder:
     """The shipped encoder, one a process, as this CPU is fastest with it. Raises ScopeEncoderDamaged."""
-    return load_encoder(getattr(torch, choose_dtype("auto", device="cpu", cpu_flags=read_cpu_flags())))
+    return load_encoder(fastest_dtype())
 
 
 def load_encoder(dtype: torch.dtype) -> SentenceEncoder:

@@ -16,8 +16,7 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import save_file
 
-from engram.hardware import choose_dtype, read_cpu_flags
-from scope.encoder import SentenceEncoder, load_encoder
+from scope.encoder import SentenceEncoder, fastest_dtype, load_encoder
 from worker.supersession import ADAPTERS_DIR, DATA_DIR
 from worker.supersession.judge import WEIGHTS, CrossEncoder, Judge, untrained, weights_of
 from worker.training.optimizer import warmed_up
@@ -63,7 +62,7 @@ def train(output: Path, config: Config) -> None:
     """Train on the pairs, examine after each epoch, and write the adapter."""
     torch.manual_seed(config.seed)
     rng = random.Random(config.seed)
-    sentences = load_encoder(torch.float32)
+    sentences, dtype = load_encoder(torch.float32), fastest_dtype()
     lora = _shape(sentences, config)
     encoder = untrained(sentences, lora)
     groups = [
@@ -81,7 +80,7 @@ def train(output: Path, config: Config) -> None:
             share = warmed_up(step, steps, warmup=config.warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = share * group["rate"]
-            loss_sum += _learn(encoder, batch, optimizer)
+            loss_sum += _learn(encoder, batch, optimizer, dtype=dtype)
             step += 1
             if step % _REPORT_EVERY == 0:
                 mean, loss_sum = loss_sum / _REPORT_EVERY, 0.0
@@ -117,8 +116,9 @@ def above(probabilities: Sequence[float], examples: Sequence[Example], level: fl
     return sum(found), len(found) - sum(found)
 
 
-def _learn(encoder: CrossEncoder, batch: Sequence[Example], optimizer: torch.optim.Optimizer) -> float:
-    dtype = getattr(torch, choose_dtype("auto", device="cpu", cpu_flags=read_cpu_flags()))
+def _learn(
+    encoder: CrossEncoder, batch: Sequence[Example], optimizer: torch.optim.Optimizer, *, dtype: torch.dtype
+) -> float:
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         logits = encoder.logits([(each.old, each.new) for each in batch]).float()
     labels = torch.tensor([float(each.replaces) for each in batch])
