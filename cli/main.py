@@ -151,7 +151,7 @@ def supersession_root() -> None:
 
 @supersession_app.command("train", context_settings=PASS_THROUGH)
 def supersession_train(context: typer.Context) -> None:
-    """Train it again from the pairs. Options go to `python -m worker.supersession.train`."""
+    """Train a cross-encoder for it from the pairs. Options go to `python -m worker.supersession.train`."""
     raise typer.Exit(_delegate("worker.supersession.train", context.args))
 
 

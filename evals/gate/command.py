@@ -15,6 +15,7 @@ from evals.gate.build import Options
 from evals.gate.records import Records
 from evals.stream import session, tables
 from evals.stream.records import claim
+from worker.teaching import STRENGTHS
 
 
 def gate_command(
@@ -38,7 +39,7 @@ def gate_command(
     options = Options(num_bad=bad, num_good=good, seed=seed)
     what = {"eval": "gate", "path": str(path.resolve()) if path else None, "wanted": [bad, good], "seed": seed}
     with session.state_folder(resume) as folder:
-        claim(folder, {**what, "model": settings.model})
+        claim(folder, {**what, "model": settings.model, "strengths": list(STRENGTHS)})
         try:
             bench = gate_run.open_bench(settings, options, path=path, say=session.say)
         except EngramError as error:

@@ -25,7 +25,7 @@ class Result:
     lesson: int
     statement: str
     admitted: bool
-    strength: float = 1.0
+    strength: float
     failed: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     scores: Scores | None = None

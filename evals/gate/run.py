@@ -38,7 +38,6 @@ class Decided:
     strength: float
     examined: Examined
     decision: GateDecision
-    scores: Scores
 
 
 def open_bench(settings: Settings, options: Options, *, path: Path | None, say: Callable[[str], None]) -> Bench:
@@ -93,35 +92,43 @@ def examined(bench: Bench, judge: Judge, lesson: Lesson, built: Sequence[Built])
     """What examination, gate and file check say of the candidates of one lesson."""
     before = versions.live(bench.learner, lesson.situation, lesson.ledger)
     decided: dict[int, Decided] = {}
+    scores: dict[int, Scores] = {}
     for resumes in (False, True):
-        pending = [one for one in built if one.spoil_files is None and one.resumes == resumes]
-        for turn in range(len(STRENGTHS)):
-            pending = [one for one in pending if turn < len(one.strengths)]
-            if not pending:
-                break
-            found = _decided(bench, judge, lesson, before, pending, turn=turn)
-            decided |= {id(one): each for one, each in zip(pending, found, strict=True)}
-            pending = [one for one in pending if is_too_strong(decided[id(one)].decision)]
-    return [_result(bench, lesson, one, decided.get(id(one))) for one in built]
+        group = [one for one in built if one.spoil_files is None and one.resumes == resumes]
+        if not group:
+            continue
+        decided |= _decided(bench, lesson, before, group)
+        after = _served(bench, lesson, group, [decided[id(one)].strength for one in group])
+        judged = judge.judge(lesson.situation, before, after)
+        scores |= {id(one): each for one, each in zip(group, judged, strict=True)}
+    return [_result(bench, lesson, one, decided.get(id(one)), scores.get(id(one))) for one in built]
 
 
-def _decided(
-    bench: Bench, judge: Judge, lesson: Lesson, before: Served, pending: Sequence[Built], *, turn: int
-) -> list[Decided]:
-    """Each at its strength number `turn`, as if it were its run's only one. They are served in the same way."""
-    learner, situation, resumes = bench.learner, lesson.situation, pending[0].resumes
-    weights = stack(*(learner.lora.weakened(one.weights, one.strengths[turn]) for one in pending))
-    after = versions.candidates(learner, situation, lesson.ledger, weights, resumes=resumes)
-    reports = examine(learner, before, after, _examination(bench, lesson, resumes=resumes))
-    scores = judge.judge(situation, before, after)
-    policy = gate_policy(bench.settings)
-    return [
-        Decided(one.strengths[turn], asked, decide(asked.report, policy=policy), independent)
-        for one, asked, independent in zip(pending, reports, scores, strict=True)
-    ]
+def _decided(bench: Bench, lesson: Lesson, before: Served, group: Sequence[Built]) -> dict[int, Decided]:
+    """What is found of each, by id, as if it were its run's only one. They are served in the same way."""
+    examination = _examination(bench, lesson, resumes=group[0].resumes)
+    policy, pending, decided = gate_policy(bench.settings), list(group), dict[int, Decided]()
+    for turn in range(len(STRENGTHS)):
+        pending = [one for one in pending if turn < len(one.strengths)]
+        if not pending:
+            break
+        strengths = [one.strengths[turn] for one in pending]
+        reports = examine(bench.learner, before, _served(bench, lesson, pending, strengths), examination)
+        for one, strength, asked in zip(pending, strengths, reports, strict=True):
+            decided[id(one)] = Decided(strength, asked, decide(asked.report, policy=policy))
+        pending = [one for one in pending if is_too_strong(decided[id(one)].decision)]
+    return decided
 
 
-def _result(bench: Bench, lesson: Lesson, one: Built, found: Decided | None) -> Result:
+def _served(bench: Bench, lesson: Lesson, group: Sequence[Built], strengths: Sequence[float]) -> Served:
+    """Candidates that are served in the same way, each at its strength, as the version that they would be."""
+    learner = bench.learner
+    pairs = zip(group, strengths, strict=True)
+    weights = stack(*(learner.lora.weakened(one.weights, strength) for one, strength in pairs))
+    return versions.candidates(learner, lesson.situation, lesson.ledger, weights, resumes=group[0].resumes)
+
+
+def _result(bench: Bench, lesson: Lesson, one: Built, found: Decided | None, scores: Scores | None) -> Result:
     """A candidate is let in if the gate admits it and its files are whole, as publishing asks."""
     strength = found.strength if found else one.strengths[0]
     variant, damage = _check_files(bench, one, strength)
@@ -138,7 +145,7 @@ def _result(bench: Bench, lesson: Lesson, one: Built, found: Decided | None) -> 
         strength=strength,
         failed=tuple(failed),
         checks=tuple(checks),
-        scores=found.scores if found else None,
+        scores=scores,
         measured=_measured(found.examined) if found else {},
     )
 

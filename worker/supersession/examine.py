@@ -18,7 +18,7 @@ from rich.table import Table
 from scope.encoder import SentenceEncoder, open_encoder
 from worker.supersession import ADAPTERS_DIR, DATA_DIR
 from worker.supersession.decision import Bounds, is_same_sentence, judged, replaced
-from worker.supersession.judge import WEIGHTS, Judge, Pair, adapters_in, read_judge
+from worker.supersession.judge import Judge, NoJudge, Pair, read_judge
 from worker.supersession.train import HELD_OUT, Example, above, read_examples
 
 OWN = "own"
@@ -153,10 +153,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which others are drawn")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
-    if not adapters_in(options.adapters):
-        parser.error(f"no judge in {options.adapters}: there is no {WEIGHTS}")
     console, sentences = Console(), open_encoder()
-    judge = read_judge(sentences, options.adapters)
+    try:
+        judge = read_judge(sentences, options.adapters)
+    except NoJudge as error:
+        parser.error(error.message)
     sets = {path.stem: read_examples(path.name) for path in sorted(DATA_DIR.glob(HELD_OUT))}
     pairs, of_pairs = _pairs_table(sets, judge)
     console.print(pairs)

@@ -2,8 +2,8 @@
 
 Cross-encoders (Reimers and Gurevych 2019, arXiv 1908.10084): the sentence encoder reads both statements as one text,
 with a LoRA on its upper layers, and one linear layer over the mean of its output tells *replaces* from *both stay*.
-Each was trained by `worker.supersession.train` with a seed of its own, and what they say is averaged: where one errs
-the others often do not (deep ensembles, Lakshminarayanan et al. 2017, arXiv 1612.01474).
+Each was trained apart (`worker.supersession.train`), and what they say is averaged: where one errs the others often do
+not (deep ensembles, Lakshminarayanan et al. 2017, arXiv 1612.01474).
 """
 
 import copy
@@ -17,6 +17,7 @@ import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 
+from engram.errors import EngramError
 from scope.encoder import SentenceEncoder, mean_over_tokens, open_encoder
 from worker.supersession import ADAPTERS_DIR
 
@@ -26,6 +27,12 @@ _AT_ONCE = 32
 _HEAD = "head."
 
 Pair = tuple[str, str]  # what was said before, what is said now
+
+
+class NoJudge(EngramError):
+    """There is no adapter where the judge should be."""
+
+    code = "no_judge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,9 @@ class CrossEncoder:
         batch = self.tokenizer(
             list(old), list(new), padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt"
         )
-        logits_P: torch.Tensor = self.head(mean_over_tokens(self.model, batch))[:, 0]
+        mean_PD = mean_over_tokens(self.model, batch)
+        with torch.autocast("cpu", enabled=False):  # training casts the rest
+            logits_P: torch.Tensor = self.head(mean_PD)[:, 0]
         return logits_P
 
 
@@ -90,13 +99,15 @@ def read_cross_encoder(sentences: SentenceEncoder, folder: Path) -> CrossEncoder
 
 
 def adapters_in(folder: Path) -> list[Path]:
-    """The adapter that `folder` holds, or those that its own folders hold; none where there is no judge."""
-    return [each.parent for each in sorted([*folder.glob(WEIGHTS), *folder.glob(f"*/{WEIGHTS}")])]
+    """The adapter that `folder` is, or those that it holds; none where there is no judge."""
+    return [folder] if (folder / WEIGHTS).is_file() else sorted(each.parent for each in folder.glob(f"*/{WEIGHTS}"))
 
 
 def read_judge(sentences: SentenceEncoder, folder: Path) -> Judge:
-    """The judge of all adapters in `folder`."""
-    return Judge(tuple(read_cross_encoder(sentences, each) for each in adapters_in(folder)))
+    """The judge of all adapters in `folder`. Raises NoJudge."""
+    if not (folders := adapters_in(folder)):
+        raise NoJudge(f"no judge in {folder}: there is no {WEIGHTS}")
+    return Judge(tuple(read_cross_encoder(sentences, each) for each in folders))
 
 
 def weights_of(encoder: CrossEncoder) -> dict[str, torch.Tensor]:
@@ -107,5 +118,5 @@ def weights_of(encoder: CrossEncoder) -> dict[str, torch.Tensor]:
 
 @cache
 def open_judge() -> Judge:
-    """The shipped judge, one a process. Raises ScopeEncoderDamaged."""
+    """The shipped judge, one a process. Raises NoJudge and ScopeEncoderDamaged."""
     return read_judge(open_encoder(), ADAPTERS_DIR)

@@ -1,6 +1,7 @@
-"""Train one of the judge's cross-encoders from the pairs in `data/`: `engram supersession train --seed N`.
+"""Train a cross-encoder for the judge from the pairs in `data/`: `engram supersession train --output FOLDER`.
 
-It is examined alone with the held-out pairs after each epoch.
+It is examined alone with the held-out pairs after each epoch. The judge is all that lie in `adapters/`: what makes it
+better there, by `engram supersession examine --adapters FOLDER`, is moved there by hand.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from peft import LoraConfig
 from safetensors.torch import save_file
 
 from scope.encoder import SentenceEncoder, fastest_dtype, load_encoder
-from worker.supersession import ADAPTERS_DIR, DATA_DIR
+from worker.supersession import DATA_DIR
 from worker.supersession.judge import WEIGHTS, CrossEncoder, Judge, untrained, weights_of
 from worker.training.optimizer import warmed_up
 
@@ -75,7 +76,7 @@ def train(output: Path, config: Config) -> None:
     started, step, loss_sum = time.monotonic(), 0, 0.0
     print(f"{len(examples)} pairs, {steps} steps", flush=True)
     for epoch in range(config.epochs):
-        encoder.model.train()  # with its own dropout: without it pairs are learned by heart
+        encoder.model.train()  # with the dropout that it was made with
         for batch in _batches(examples, rng, size=config.batch):
             share = warmed_up(step, steps, warmup=config.warmup_steps)
             for group in optimizer.param_groups:
@@ -120,7 +121,7 @@ def _learn(
     encoder: CrossEncoder, batch: Sequence[Example], optimizer: torch.optim.Optimizer, *, dtype: torch.dtype
 ) -> float:
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        logits = encoder.logits([(each.old, each.new) for each in batch]).float()
+        logits = encoder.logits([(each.old, each.new) for each in batch])
     labels = torch.tensor([float(each.replaces) for each in batch])
     loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
     optimizer.zero_grad()
@@ -152,13 +153,12 @@ def _save(encoder: CrossEncoder, lora: LoraConfig, output: Path, config: Config)
 def main() -> None:
     defaults = Config()
     parser = argparse.ArgumentParser(prog="engram supersession train", description=__doc__)
-    parser.add_argument("--output", type=Path, help="where to write it (default: the shipped one of this seed)")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where to write it")
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     for name in ("epochs", "batch", "rank", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(defaults, name))
     options = vars(parser.parse_args())
-    output = options.pop("output") or ADAPTERS_DIR / f"seed-{options['seed']}"
-    train(output, Config(**options))
+    train(options.pop("output"), Config(**options))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from scope.decision import Vectors
 from scope.encoder import open_encoder
 from worker.supersession.decision import MOST_JUDGED, is_same_sentence, superseded_by
-from worker.supersession.judge import Judge, open_judge, read_judge
+from worker.supersession.judge import Judge, NoJudge, open_judge, read_judge
 from worker.supersession.train import HELD_OUT, WRITTEN, Config, Example, _batches, examined, read_examples, train
 
 LEDGER = {
@@ -127,6 +127,11 @@ def test_judge_says_the_mean_of_what_its_cross_encoders_say() -> None:
     assert judge.probabilities(pairs) == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-3)
 
 
+def test_missing_judge_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NoJudge, match=str(tmp_path)):
+        read_judge(open_encoder(), tmp_path)
+
+
 def test_judge_leaves_the_sentence_encoder_as_it_was() -> None:
     encoder = open_encoder()
     before = encoder.encode_once(["I live in Oslo."])
@@ -163,6 +168,7 @@ def test_trained_judge_is_read_as_it_was_written(tmp_path: Path, monkeypatch: py
     torch.manual_seed(0)
     train(tmp_path, Config(epochs=1, batch=4, rank=2, first_layer=11))
     judge = read_judge(open_encoder(), tmp_path)
+    assert len(read_judge(open_encoder(), tmp_path.parent).encoders) == 1
     (encoder,) = judge.encoders
     assert encoder.head.weight.abs().sum() > 0
     assert "found" in examined(judge, few)

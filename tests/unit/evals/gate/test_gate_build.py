@@ -15,6 +15,7 @@ from evals.gate.build import KINDS, Bench, Built, Lesson, build, lessons, make_l
 from evals.gate.facts import cast
 from evals.gate.verdict import ORDINARY
 from worker.self_edits import STRATEGIES
+from worker.teaching import ALL_OF_IT, STRENGTHS
 from worker.training.rows import Row
 from worker.training.stacked_lora import Weights, select
 from worker.training.steps import CandidateRows, TrainingPlan
@@ -94,6 +95,12 @@ def test_every_kind_is_built_once_beside_a_runs_own_candidates(every: list[Built
     assert kinds.count(ORDINARY) == len(STRATEGIES)
     assert sorted(kind for kind in kinds if kind != ORDINARY) == sorted(KINDS)
     assert all(weight.shape[0] == 1 for one in every for weight in one.weights.values())
+
+
+def test_what_a_run_would_train_from_the_base_is_judged_at_its_strengths_and_all_else_whole(every: list[Built]) -> None:
+    whole = {one.kind for one in every if one.strengths == ALL_OF_IT}
+    assert whole == {"drops earlier facts", "NaN in weights", "untrained"}
+    assert all(one.strengths == STRENGTHS for one in every if one.kind not in whole)
 
 
 def test_candidates_of_one_recipe_are_trained_in_one_call(

@@ -18,7 +18,7 @@ GOOD = Scores(
     recalled=3,
 )
 KINDS = ("garbage notes", "truncated file")
-GARBAGE, FILE = (Result(kind, "", 0, "I live in Bergen.", admitted=False) for kind in KINDS)
+GARBAGE, FILE = (Result(kind, "", 0, "I live in Bergen.", admitted=False, strength=0.9) for kind in KINDS)
 RESULTS = [
     replace(GARBAGE, failed=("new_facts", "gain"), scores=replace(GOOD, new_right=0)),
     replace(GARBAGE, failed=("gain",), scores=replace(GOOD, new_right=0)),
