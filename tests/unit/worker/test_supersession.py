@@ -166,9 +166,9 @@ def test_trained_judge_is_read_as_it_was_written(tmp_path: Path, monkeypatch: py
     few = read_examples(WRITTEN)[:8]
     monkeypatch.setattr("worker.supersession.train.read_examples", lambda pattern: few)
     torch.manual_seed(0)
-    train(tmp_path, Config(epochs=1, batch=4, rank=2, first_layer=11))
-    judge = read_judge(open_encoder(), tmp_path)
-    assert len(read_judge(open_encoder(), tmp_path.parent).encoders) == 1
+    train(tmp_path / "one", Config(epochs=1, batch=4, rank=2, first_layer=11))
+    judge = read_judge(open_encoder(), tmp_path / "one")
+    assert len(read_judge(open_encoder(), tmp_path).encoders) == 1
     (encoder,) = judge.encoders
     assert encoder.head.weight.abs().sum() > 0
     assert "found" in examined(judge, few)
