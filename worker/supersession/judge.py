@@ -98,14 +98,14 @@ def read_cross_encoder(sentences: SentenceEncoder, folder: Path) -> CrossEncoder
     return read
 
 
-def adapters_in(folder: Path) -> list[Path]:
+def _adapters_in(folder: Path) -> list[Path]:
     """The adapter that `folder` is, or those that it holds; none where there is no judge."""
     return [folder] if (folder / WEIGHTS).is_file() else sorted(each.parent for each in folder.glob(f"*/{WEIGHTS}"))
 
 
 def read_judge(sentences: SentenceEncoder, folder: Path) -> Judge:
     """The judge of all adapters in `folder`. Raises NoJudge."""
-    if not (folders := adapters_in(folder)):
+    if not (folders := _adapters_in(folder)):
         raise NoJudge(f"no judge in {folder}: there is no {WEIGHTS}")
     return Judge(tuple(read_cross_encoder(sentences, each) for each in folders))
 
