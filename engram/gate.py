@@ -42,13 +42,15 @@ class ProbeReport:
 
     `kl` is the mean KL(base || candidate) per answer token on held-out unrelated prompts, in nats.
     `margin` is the mean gain over the live version in log-likelihood of the right replies to the new facts' probes,
-    in nats a token: finer than free answers, of which there are few.
+    in nats a token: finer than free answers, of which there are few. `faded` is what the right replies about an earlier
+    fact lost of it in weights that went on from that fact's, the most of all such facts; None where there is none.
     `fact_right` maps each new fact to the share of its probes answered right.
     """
 
     slices: Mapping[str, SliceScore]
     kl: float = 0.0
     margin: float = 0.0
+    faded: float | None = None
     fact_right: Mapping[str, float] = field(default_factory=dict)
     finite: bool = True
 
@@ -57,6 +59,7 @@ class ProbeReport:
             "slices": {kind: {**asdict(score), "share": score.share} for kind, score in self.slices.items()},
             "kl": self.kl,
             "margin": self.margin,
+            "faded": self.faded,
             "fact_right": dict(self.fact_right),
             "finite": self.finite,
         }
@@ -72,6 +75,7 @@ class GatePolicy:
     min_reliability: float = 0.6
     min_gain: float = 0.3
     max_retention_loss: float = 0.15
+    max_faded: float = 0.05
     min_locality: float = 0.85
     max_false_recall: float = 0.85
     max_kl: float = 0.3
@@ -182,6 +186,9 @@ def _kept(report: ProbeReport, policy: GatePolicy) -> list[Reason]:
         lost = score.live_right - score.right
         allowed = _allowance(policy.max_retention_loss, score.live_right)
         reasons.append(_at_most("retention", lost, allowed, f"earlier facts: {lost} probes lost of {score.live_right}"))
+    if report.faded is not None:
+        text = f"an earlier fact in the same weights: right replies less likely by {report.faded:.2f} nats a token"
+        reasons.append(_at_most("faded", report.faded, policy.max_faded, text))
     if score := report.slices.get(ProbeKind.LOCALITY):
         lost = score.live_right - score.right
         allowed = _allowance(1 - policy.min_locality, score.live_right)

@@ -26,7 +26,7 @@ class RunStatus(StrEnum):
 
 class RunKind(StrEnum):
     LEARN = "learn"  # facts that are pending
-    REBUILD = "rebuild"  # from the base, without what is to be forgotten
+    REBUILD = "rebuild"  # without what is to be forgotten, or was replaced
     CONSOLIDATE = "consolidate"  # from the base, all that is live
 
 

@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     gate_min_reliability: float = Field(0.6, description="Least share of new facts' probes answered right.")
     gate_min_gain: float = Field(0.3, description="Least gain over the live version on new facts' probes.")
     gate_max_retention_loss: float = Field(0.15, description="Largest share of earlier facts' probes that may be lost.")
+    gate_max_faded: float = Field(
+        0.05,
+        description="How much less likely an earlier fact's replies may become in its own weights, nats a token.",
+    )
     gate_min_locality: float = Field(0.85, description="Least share of control answers that stay right.")
     gate_max_false_recall: float = Field(
         0.85, description="Largest share of never-told questions answered as told by the weights alone."

@@ -92,7 +92,8 @@ def plan_lesson(database: Database, run_id: str, *, facts_per_shard: int = 0) ->
         run = runs.by_id(run_id)
         space = SpaceRepository(session).by_id(run.space_id)
         run.parent_version = space.live_version
-        new = [fact for fact in facts.by_ids(runs.fact_ids(run_id)) if _can_be_learned(fact)]
+        asked_for = facts.by_ids(runs.fact_ids(run_id))  # to be learned, or left out
+        new = [fact for fact in asked_for if _can_be_learned(fact)] if run.kind == RunKind.LEARN else []
         if run.kind == RunKind.REBUILD:
             forget_unserved(session, SpaceRepository(session).by_id(space.id, lock=True))
         kept = {fact.id: fact.statement for fact in facts.with_status(space.id, FactStatus.LIVE)}
@@ -103,7 +104,8 @@ def plan_lesson(database: Database, run_id: str, *, facts_per_shard: int = 0) ->
         if run.kind == RunKind.CONSOLIDATE:
             renewed = frozenset(held.values())
         elif run.kind == RunKind.REBUILD:
-            renewed = shards_to_rebuild(held, kept=kept.keys(), forgetting=forgetting)
+            replaced = {fact.id for fact in asked_for}
+            renewed = shards_to_rebuild(held, kept=kept.keys(), forgetting=forgetting, replaced=replaced)
             start = shard_to_take(held, renewed, kept=kept.keys(), forgetting=forgetting)
             serving = {held[fact] for fact in kept if fact in held} - renewed
             dropped = {fact for fact in forgetting if held.get(fact) not in serving}
@@ -145,19 +147,23 @@ def shards_to_learn(held: Mapping[str, int], new: Sequence[str], *, kept: Set[st
     return frozenset(sorted(alive.intersection(roomy))[-1:])
 
 
-def shards_to_rebuild(held: Mapping[str, int], *, kept: Set[str], forgetting: Set[str]) -> frozenset[int]:
+def shards_to_rebuild(
+    held: Mapping[str, int], *, kept: Set[str], forgetting: Set[str], replaced: Set[str] = frozenset()
+) -> frozenset[int]:
     """The shards that a rebuild takes the place of: one that holds a fact to be forgotten, the oldest of these.
 
-    Where it held nothing else the smallest other one comes along, so that the new version has weights. All of them
-    where only a canary holds such a fact; none where there is no such fact.
+    Where it held nothing else the smallest other one comes along, so that the new version has weights; and alone, where
+    nothing but facts `replaced` shall be left out: no version is asked for these. All of them where only a canary holds
+    a fact to be forgotten; none where there is no such fact.
     """
-    first = min((held[fact] for fact in forgetting if fact in held), default=None)
-    if first is None:
-        return frozenset(held.values() if forgetting else ())
     alive = Counter(shard for fact, shard in held.items() if fact in kept)
-    if alive[first] or not alive:
-        return frozenset({first})
-    return frozenset({first, min(alive, key=lambda shard: (alive[shard], shard))})
+    smallest = sorted(alive, key=lambda shard: (alive[shard], shard))[:1]
+    first = min((held[fact] for fact in forgetting if fact in held), default=None)
+    if first is not None:
+        return frozenset({first} if alive[first] else {first, *smallest})
+    if forgetting:
+        return frozenset(held.values())
+    return frozenset(smallest if held.keys() & replaced else ())
 
 
 def shard_to_take(held: Mapping[str, int], renewed: Set[int], *, kept: Set[str], forgetting: Set[str]) -> int:

@@ -1,6 +1,6 @@
 """Prepare what a run trains on and is examined with, and store it: candidates, probes, supersessions."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from engram.db import Database
@@ -12,7 +12,17 @@ from engram.similarity import content_words
 from worker.author.client import Author
 from worker.curriculum import Lesson
 from worker.progress import Progress
-from worker.self_edits import STRATEGIES, HeldOut, Note, Strategy, choose_probes, notes_of, studied, wordings_of
+from worker.self_edits import (
+    QUESTIONS,
+    STRATEGIES,
+    HeldOut,
+    Note,
+    Strategy,
+    choose_probes,
+    notes_of,
+    studied,
+    wordings_of,
+)
 from worker.study import Study, study
 
 # Of thirty facts at once, a rate of 2e-3 recalled more than 1e-3 did.
@@ -51,10 +61,11 @@ def prepare_material(
         # What is consolidated or taken is not new: it is examined as earlier facts, against the live version.
         anew = lesson.earlier_here if lesson.rebuilds else ()
         return _store(database, lesson, drafts, anew, frozenset()) if lesson.rehearsal else _NOTHING
-    written = study({fact.id: fact.statement for fact in lesson.new}, author, seed=seed, again=lesson.again)
+    replaced = _supersede(database, lesson, supersedes)
+    statements = {fact.id: fact.statement for fact in lesson.new}
+    written = study(statements, author, seed=seed, again=lesson.again, asked=_asked_before(database, replaced))
     probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]
     teachable = _reject_unteachable(database, lesson, written, probes)
-    superseded = _supersede(database, lesson, teachable, supersedes)
     drafts = [
         (
             strategy.name,
@@ -66,7 +77,7 @@ def prepare_material(
     counts = {name: len(studied(notes)) for name, _, notes in drafts}
     progress.event("notes", notes=counts, probes=len(probes))
     probes = [probe for probe in probes if probe.fact_id in teachable]
-    return _store(database, lesson, drafts, probes, superseded) if teachable else _NOTHING
+    return _store(database, lesson, drafts, probes, frozenset(replaced)) if teachable else _NOTHING
 
 
 _NOTHING = Material((), (), frozenset())
@@ -95,11 +106,13 @@ def _reject_unteachable(
     return teachable
 
 
-def _supersede(database: Database, lesson: Lesson, teachable: Set[str], supersedes: Supersedes) -> frozenset[str]:
-    """Mark earlier facts that the new ones contradict: the latest truth wins, history is kept."""
-    new = [fact for fact in lesson.new if fact.id in teachable]
-    replaced = {fact.supersedes_id: fact.id for fact in new if fact.supersedes_id}
-    for fact in new:
+def _supersede(database: Database, lesson: Lesson, supersedes: Supersedes) -> dict[str, str]:
+    """Mark earlier facts that the new ones contradict: the latest truth wins, history is kept.
+
+    Which new fact replaced each, by ids. One about which nothing can be asked makes the earlier one untrue as well.
+    """
+    replaced = {fact.supersedes_id: fact.id for fact in lesson.new if fact.supersedes_id}
+    for fact in lesson.new:
         for old_id in supersedes(fact.statement, lesson.kept):
             replaced.setdefault(old_id, fact.id)
     with database.transaction() as session:
@@ -110,7 +123,17 @@ def _supersede(database: Database, lesson: Lesson, teachable: Set[str], supersed
                 old.reason = superseded_reason(replaced[old.id])
         for fact in facts.by_ids(replaced.values()):
             fact.supersedes_id = next(old for old, newer in replaced.items() if newer == fact.id)
-    return frozenset(replaced)
+    return replaced
+
+
+def _asked_before(database: Database, replaced: Mapping[str, str]) -> dict[str, list[str]]:
+    """What each new fact, by id, is asked by whoever asked for what it replaced."""
+    asked: dict[str, list[str]] = {}
+    with database.read() as session:
+        for note in FactRepository(session).notes(replaced):
+            if note.family in QUESTIONS:
+                asked.setdefault(replaced[note.fact_id], []).append(note.prompt)
+    return asked
 
 
 def superseded_reason(newer_id: str) -> str:

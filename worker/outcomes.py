@@ -54,7 +54,7 @@ def reject(database: Database, lesson: Lesson, *, reason: str) -> None:
         run = RunRepository(session).by_id(lesson.run_id)
         run.decision = {"reasons": [], **(run.decision or {}), "admitted": False, "reason": reason}
         RunRepository(session).finish(run, to=RunStatus.REJECTED)
-        _forget_all_the_same(session, run)
+        _leave_out_all_the_same(session, run)
 
 
 def end(
@@ -78,7 +78,7 @@ def end(
         if version is None:
             _try_again(session, runs.fact_ids(run_id), error or "publishing failed")
             if not live_moved:
-                _forget_all_the_same(session, run)
+                _leave_out_all_the_same(session, run)
 
 
 def give_way(database: Database, run_id: str) -> None:
@@ -109,13 +109,32 @@ def fail_or_requeue(database: Database, run_id: str, reason: str, *, max_attempt
         runs.finish(run, to=RunStatus.FAILED, error=reason)
         for fact in FactRepository(session).by_ids(runs.fact_ids(run_id)):
             if fact.status == FactStatus.LEARNING:
-                _restore_superseded(session, fact)
                 advance_fact(fact, to=FactStatus.REJECTED)
                 fact.reason = f"learning failed: {reason}"
-        _forget_all_the_same(session, run)
+        _leave_out_all_the_same(session, run)
 
 
-def _forget_all_the_same(session: Session, run: LearningRun) -> None:
+def _leave_out_all_the_same(session: Session, run: LearningRun) -> None:
+    """What a run that published nothing was to leave out: what was to be forgotten, or what was replaced by facts that
+    are given up."""
+    if run.kind == RunKind.REBUILD:
+        _do_without_the_shard(session, run)
+    elif replaced := _answered_though_replaced(session, run):
+        RunRepository(session).queue(run.space_id, [fact.id for fact in replaced], kind=RunKind.REBUILD)
+
+
+def _answered_though_replaced(session: Session, run: LearningRun) -> list[Fact]:
+    """Earlier facts that the live version answers with, though the run's facts, which were not learned, make them
+    untrue: no answer is better than a wrong one."""
+    given_up = [
+        fact
+        for fact in FactRepository(session).by_ids(RunRepository(session).fact_ids(run.id))
+        if fact.status == FactStatus.REJECTED
+    ]
+    return [old for fact in given_up for old in _replaced_by(session, fact)]
+
+
+def _do_without_the_shard(session: Session, run: LearningRun) -> None:
     """A rebuild that published nothing: do without the shard, whose other facts are learned again.
 
     While there are other shards the next rebuild trains one of them anew, and leaves this one out. Where there are none
@@ -123,10 +142,10 @@ def _forget_all_the_same(session: Session, run: LearningRun) -> None:
     """
     facts = FactRepository(session)
     forgetting = facts.with_status(run.space_id, FactStatus.FORGETTING)
-    if run.kind != RunKind.REBUILD or not forgetting:
-        return
-    held = held_by_live(session, SpaceRepository(session).by_id(run.space_id))
     live = facts.with_status(run.space_id, FactStatus.LIVE)
+    if live and not forgetting:
+        return  # the next version, whatever it learns, is without what was replaced
+    held = held_by_live(session, SpaceRepository(session).by_id(run.space_id))
     left_out = shards_to_rebuild(held, kept={one.id for one in live}, forgetting={one.id for one in forgetting})
     elsewhere = [fact for fact in live if held.get(fact.id) not in left_out]
     for fact in live:
@@ -138,7 +157,7 @@ def _forget_all_the_same(session: Session, run: LearningRun) -> None:
     for fact in forgetting:
         if proof := fact.forgetting_proof:
             fact.forgetting_proof = {**proof, "recalled_after": proof["recalled_by_base"]}
-    reason = "no version without the forgotten facts passed"
+    reason = "no version without what was forgotten or replaced passed"
     space = make_live(session, run.space_id, BASE_VERSION, actor="worker", action="forget", reason=reason)
     forget_unserved(session, space)
 
@@ -149,24 +168,31 @@ def _try_again(session: Session, fact_ids: Sequence[str], reason: str) -> list[s
     for fact in facts.by_ids(fact_ids):
         if fact.status != FactStatus.LEARNING:
             continue
-        restored += _restore_superseded(session, fact)
         fact.attempts += 1
         facts.drop_written_probes(fact.id)  # what was asked may have been nonsense: it is examined with others
-        advance_fact(fact, to=FactStatus.REJECTED if fact.attempts >= MAX_FACT_ATTEMPTS else FactStatus.PENDING)
+        gives_up = fact.attempts >= MAX_FACT_ATTEMPTS
+        advance_fact(fact, to=FactStatus.REJECTED if gives_up else FactStatus.PENDING)
         fact.reason = reason
+        if not gives_up:
+            restored += _restore_superseded(session, fact)
     return restored
 
 
 def _restore_superseded(session: Session, newer: Fact) -> list[str]:
-    """What a fact that was not learned would have replaced is live again, where the live weights hold it."""
-    space = SpaceRepository(session).by_id(newer.space_id)
-    held = held_by_live(session, space)
-    replaced = [
-        old
-        for old in FactRepository(session).with_status(space.id, FactStatus.SUPERSEDED)
-        if old.id in held and (old.id == newer.supersedes_id or old.reason == superseded_reason(newer.id))
-    ]
+    """What a fact that is tried once more would have replaced is live until then, where the live weights hold it."""
+    replaced = _replaced_by(session, newer)
     for old in replaced:
         advance_fact(old, to=FactStatus.LIVE)
         old.reason = None
     return [old.id for old in replaced]
+
+
+def _replaced_by(session: Session, newer: Fact) -> list[Fact]:
+    """What a fact superseded and the live weights hold."""
+    space = SpaceRepository(session).by_id(newer.space_id)
+    held = held_by_live(session, space)
+    return [
+        old
+        for old in FactRepository(session).with_status(space.id, FactStatus.SUPERSEDED)
+        if old.id in held and (old.id == newer.supersedes_id or old.reason == superseded_reason(newer.id))
+    ]

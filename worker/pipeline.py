@@ -26,7 +26,7 @@ from worker.author.client import Author
 from worker.curriculum import Lesson, plan_lesson
 from worker.learner import Learner
 from worker.material import Material, prepare_material
-from worker.probing import Asked, Examination, Examined, examine, unknown_to
+from worker.probing import Asked, Examination, Examined, Resumed, examine, unknown_to
 from worker.progress import Progress
 from worker.self_edits import Note, right_replies
 from worker.served import Served, read_scope, read_served, read_shards, save_served
@@ -111,14 +111,15 @@ class Pipeline:
             )
         if not material.candidates:
             self._prove_forgetting(lesson, None)
-            outcomes.reject(self.database, lesson, reason="no fact of this run can be learned")
+            reason = "nothing else is left to know" if lesson.relearns else "no fact of this run can be learned"
+            outcomes.reject(self.database, lesson, reason=reason)
             return
         initial = self._initial(lesson)
         with progress.stage("training"):
             trained, stops = (initial, {}) if lesson.takes else self._train(lesson, material, initial, progress)
         survivors = finalists(len(material.candidates), stops)
         with progress.stage("probing"):
-            examination = self._examination(lesson, material)
+            examination = self._examination(lesson, material, initial)
             scope = self._scope(
                 lesson,
                 material.notes,
@@ -206,7 +207,9 @@ class Pipeline:
 
         return teach(self.learner, self.settings, lesson, material, initial=initial, on_step=report), stops
 
-    def _examination(self, lesson: Lesson, material: Material) -> Examination:
+    def _examination(self, lesson: Lesson, material: Material, initial: Weights) -> Examination:
+        goes_on = not (lesson.starts_from_base or lesson.takes)
+        here = [probe for probe in lesson.earlier_here if probe.fact_id not in material.superseded]
         examination = Examination(
             new=unknown_to(self.learner, material.probes),
             # What a rebuild keeps of its shard are its new facts; the weights of the others stay as they are.
@@ -218,6 +221,7 @@ class Pipeline:
             known_answers=frozenset(a for probe in (*material.probes, *lesson.earlier_here) for a in probe.answers),
             forgotten=lesson.forgotten,
             replies=right_replies(material.probes, material.notes),
+            resumed=Resumed.of(initial, here, lesson.rehearsal) if goes_on else None,
             seed=self.settings.seed,
         )
         if lesson.consolidates:
@@ -385,6 +389,7 @@ def gate_policy(settings: Settings) -> GatePolicy:
         min_reliability=settings.gate_min_reliability,
         min_gain=settings.gate_min_gain,
         max_retention_loss=settings.gate_max_retention_loss,
+        max_faded=settings.gate_max_faded,
         min_locality=settings.gate_min_locality,
         max_false_recall=settings.gate_max_false_recall,
         max_kl=settings.gate_max_kl,

@@ -16,11 +16,26 @@ from engram.grading import is_right, recalls
 from engram.routing import OWN_SHARD
 from scope.decision import Scope
 from worker.learner import Learner
-from worker.self_edits import HeldOut
+from worker.self_edits import HeldOut, Note, right_replies
 from worker.served import Served, answer_as_served, answered_by
 from worker.training.stacked_lora import Weights, stack
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The weights, one candidate's, that training went on from, and the right replies to questions about each fact that
+    they hold, by question."""
+
+    weights: Weights
+    replies: Sequence[Mapping[str, str]]
+
+    @classmethod
+    def of(cls, weights: Weights, probes: Sequence[HeldOut], notes: Sequence[Note]) -> "Resumed":
+        """`probes` and `notes` of the facts that these weights hold."""
+        facts = dict.fromkeys(probe.fact_id for probe in probes)
+        return cls(weights, [right_replies([p for p in probes if p.fact_id == fact], notes) for fact in facts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,7 @@ class Examination:
     known_answers: frozenset[str]
     forgotten: Sequence[HeldOut] = ()
     replies: Mapping[str, str] = field(default_factory=dict)
+    resumed: Resumed | None = None
     max_earlier: int = 24
     max_controls: int = 20
     max_never_told: int = 16
@@ -99,10 +115,11 @@ def examine(learner: Learner, live: Served, candidates: Served, examination: Exa
     ]
     divergence = learner.trainer.kl(candidates.weights, learner.held_out_anchors())
     margins = _margins(learner, live.weights, candidates.weights, examination.replies)
+    faded = _faded(learner, examination.resumed, candidates.weights)
     finite = _finite(candidates.weights)
     return [
-        Examined(_report(asked, before, kl=kl, margin=margin, finite=ok), tuple(asked))
-        for asked, kl, margin, ok in zip(graded, divergence, margins, finite, strict=True)
+        Examined(_report(asked, before, kl=kl, margin=margin, faded=less, finite=ok), tuple(asked))
+        for asked, kl, margin, less, ok in zip(graded, divergence, margins, faded, finite, strict=True)
     ]
 
 
@@ -118,12 +135,24 @@ def unknown_to(learner: Learner, probes: Sequence[HeldOut]) -> list[HeldOut]:
 
 
 def _margins(learner: Learner, live: Weights, candidates: Weights, replies: Mapping[str, str]) -> list[float]:
-    """Mean gain of each candidate over the live version in log-likelihood of the right replies, in nats a token."""
+    """Mean gain of each candidate over `live` in log-likelihood of the right replies, in nats a token."""
     rows = [learner.rows.row(question, reply) for question, reply in replies.items()]
     if not rows:
-        return [0.0] * next(iter(candidates.values())).shape[0]
+        return [0.0] * _count(candidates)
     before, *after = (sum(own) / len(own) for own in learner.trainer.likelihoods(stack(live, candidates), rows))
     return [likelihood - before for likelihood in after]
+
+
+def _faded(learner: Learner, resumed: Resumed | None, candidates: Weights) -> list[float | None]:
+    """The most that each candidate lost of one fact's likelihood, nats a token."""
+    if resumed is None or not resumed.replies:
+        return [None] * _count(candidates)
+    gains = [_margins(learner, resumed.weights, candidates, replies) for replies in resumed.replies]
+    return [-min(of_facts) for of_facts in zip(*gains, strict=True)]
+
+
+def _count(candidates: Weights) -> int:
+    return next(iter(candidates.values())).shape[0]
 
 
 def _fact_questions(examination: Examination) -> list[Asked]:
@@ -189,7 +218,9 @@ def _grade(item: Asked, answer: str, learner: Learner, examination: Examination)
     return replace(item, answer=answer, right=right)
 
 
-def _report(asked: Sequence[Asked], live: Sequence[Asked], *, kl: float, margin: float, finite: bool) -> ProbeReport:
+def _report(
+    asked: Sequence[Asked], live: Sequence[Asked], *, kl: float, margin: float, faded: float | None, finite: bool
+) -> ProbeReport:
     slices: dict[str, SliceScore] = {}
     for kind in dict.fromkeys(item.kind for item in asked):
         pairs = [(item, before) for item, before in zip(asked, live, strict=True) if item.kind == kind]
@@ -205,6 +236,7 @@ def _report(asked: Sequence[Asked], live: Sequence[Asked], *, kl: float, margin:
         slices,
         kl=kl if math.isfinite(kl) else 99.0,
         margin=margin if math.isfinite(margin) else -99.0,
+        faded=faded if faded is None or math.isfinite(faded) else 99.0,
         fact_right=fact_right,
         finite=finite,
     )

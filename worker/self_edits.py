@@ -31,6 +31,7 @@ class Note:
 
 
 WORDING = "wording"
+QUESTIONS = ("qa", WORDING)  # families of what the author asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,24 +53,47 @@ class Study:
     wordings: tuple[Question, ...] = ()
 
 
-def study(statements: Mapping[str, str], author: Author, *, seed: int, again: bool = False) -> list[Study]:
+def study(
+    statements: Mapping[str, str],
+    author: Author,
+    *,
+    seed: int,
+    again: bool = False,
+    asked: Mapping[str, Sequence[str]] | None = None,
+) -> list[Study]:
     """Have the author write about facts (statements by fact id), all in one batch, and keep what passes the checks.
 
     A passage is studied sentence by sentence. `again`: it failed before; greedily the author would write the same.
+    `asked`: questions by fact id that were about what the fact replaces. Who asked them will ask them again.
     """
     in_parts = {(fact, part): part for fact, statement in statements.items() for part in parts(statement)}
     written = _study_parts(in_parts, author, seed=seed, draws=_DRAWS_AGAIN if again else _DRAWS)
+    answered = _answered_anew(statements, asked or {}, author)
     return [
-        _joined(fact, statement, [one for one in written if one.fact_id == fact])
+        _joined(fact, statement, [one for one in written if one.fact_id == fact], answered.get(fact, ()))
         for fact, statement in statements.items()
     ]
 
 
-def _joined(fact_id: str, statement: str, written: Sequence[Study]) -> Study:
+def _answered_anew(
+    statements: Mapping[str, str], asked: Mapping[str, Sequence[str]], author: Author
+) -> dict[str, tuple[Question, ...]]:
+    """The questions that the author finds an answer to in the new statement, by fact id."""
+    pairs = [(fact, each) for fact, own in asked.items() for each in islice(dict.fromkeys(own), _MOST_READ_AGAIN)]
+    found = find_answers(author, [(statements[fact], question) for fact, question in pairs]) if pairs else []
+    answered: dict[str, tuple[Question, ...]] = {}
+    for (fact, question), answer in zip(pairs, found, strict=True):
+        replied = Question(question, answer, _reply(statements[fact], answer, ()))
+        if is_checkable(replied, statements[fact]):
+            answered[fact] = (*answered.get(fact, ()), replied)
+    return answered
+
+
+def _joined(fact_id: str, statement: str, written: Sequence[Study], answered: tuple[Question, ...]) -> Study:
     return Study(
         fact_id=fact_id,
         statement=statement,
-        questions=tuple(group for one in written for group in one.questions),
+        questions=(*(group for one in written for group in one.questions), *([answered] if answered else [])),
         clozes=tuple(each for one in written for each in one.clozes),
         rewrites=tuple(line for one in written for line in one.rewrites),
         implications=tuple(each for one in written for each in one.implications),

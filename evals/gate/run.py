@@ -19,7 +19,7 @@ from evals.gate.report import GOOD, Json, Result, report
 from evals.gate.verdict import Scores
 from worker.opening import open_base
 from worker.pipeline import gate_policy
-from worker.probing import Examination, Examined, examine
+from worker.probing import Examination, Examined, Resumed, examine
 from worker.served import Served
 from worker.teaching import STRENGTHS
 from worker.training.stacked_lora import stack
@@ -173,12 +173,15 @@ def _check_files(bench: Bench, one: Built, strength: float) -> tuple[str, str]:
 def _examination(bench: Bench, lesson: Lesson, *, resumes: bool) -> Examination:
     """As `worker.pipeline` makes it."""
     situation = lesson.situation
-    held = (*situation.new.probes, *(situation.resumed.probes if resumes else ()))
+    one = situation.resumed
+    held = (*situation.new.probes, *(one.probes if resumes else ()))
+    start = lesson.ledger.shards[lesson.ledger.resumed]
     return Examination(
         new=situation.new.probes,
         earlier=[probe for one in situation.earlier for probe in one.probes],
         told=situation.told,
         known_answers=frozenset(answer for probe in held for answer in probe.answers),
+        resumed=Resumed.of(start, one.probes, one.notes) if resumes else None,
         seed=bench.settings.seed,
     )
 

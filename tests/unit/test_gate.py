@@ -54,6 +54,15 @@ def test_one_failed_check_is_enough_to_reject(check: str, report: ProbeReport) -
     assert _failed(report) == [check]
 
 
+@pytest.mark.parametrize(("faded", "failed"), [(None, []), (0.0, []), (POLICY.max_faded + 0.01, ["faded"])])
+def test_an_earlier_fact_that_fades_in_its_own_weights_is_seen_where_few_probes_are_lost(
+    faded: float | None, failed: list[str]
+) -> None:
+    report = replace(_report(retention=SliceScore(2, 1, 2)), faded=faded)
+    assert _failed(report) == failed
+    assert any(reason.check == "faded" for reason in decide(report, policy=POLICY).reasons) is (faded is not None)
+
+
 def test_a_candidate_that_did_not_learn_is_rejected_for_that_alone() -> None:
     # The live version knew 3 of 10 already: 5 of 10 is gain enough for a policy of 0.2, yet too few.
     report = _report(

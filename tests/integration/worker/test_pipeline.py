@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from cli.preflight import any_free_port
 from engram.artifacts import verify
 from engram.db import Database
-from engram.lifecycle import AdapterStatus, FactStatus, RunStatus
+from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus
 from engram.models import Note, Probe
 from engram.promotion import make_live
 from engram.repositories import AdapterRepository, FactRepository, RunRepository
@@ -308,6 +308,30 @@ def test_second_run_starts_from_the_live_version_rehearses_and_examines_what_it_
 
 
 @SQLITE
+def test_weights_that_training_goes_on_from_are_compared_fact_by_fact(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examinations: list[Examination] = []
+
+    def watched(learner: Learner, live: Served, trained: Served, examination: Examination) -> list[Examined]:
+        examinations.append(examination)
+        return flow.judge(learner, live, trained, examination)
+
+    monkeypatch.setattr(pipeline, "examine", watched)
+    flow.state(CAT)
+    flow.learn()
+    flow.state(TOWN)
+    flow.learn()
+    first, second = (one.resumed for one in examinations)
+    assert first is None
+    assert second is not None
+    held = flow.pipeline.learner.lora.load(Path(flow.adapters()[0].path))
+    assert all(torch.equal(second.weights[name], weight) for name, weight in held.items())
+    assert [set(replies) for replies in second.replies] == [{probe.question for probe in CAT.probes}]
+    assert all("Biscuit" in reply for replies in second.replies for reply in replies.values())
+
+
+@SQLITE
 def test_new_truth_replaces_the_old_one_and_is_not_trained_against_it(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,11 +363,7 @@ def _move(flow: Flow) -> tuple[str, str]:
     return old, new
 
 
-@pytest.mark.parametrize("failure", ["gate", "engine", "error"])
-def test_old_truth_stands_again_where_the_new_one_was_not_learned(
-    flow: Flow, monkeypatch: pytest.MonkeyPatch, failure: str
-) -> None:
-    old, new = _move(flow)
+def _break(flow: Flow, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     if failure == "gate":
         flow.learned = lambda strategy, fact_id: False
     elif failure == "engine":
@@ -351,11 +371,79 @@ def test_old_truth_stands_again_where_the_new_one_was_not_learned(
     else:
         monkeypatch.setattr(Trainer, "train", lambda *_args, **_options: 1 / 0)
         monkeypatch.setattr(flow.settings, "max_run_attempts", 1)
-    assert flow.learn().status == (RunStatus.FAILED if failure == "error" else RunStatus.REJECTED)
+
+
+@pytest.mark.parametrize("failure", ["gate", "engine"])
+def test_old_truth_stands_again_until_the_new_one_is_tried_once_more(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    old, new = _move(flow)
+    _break(flow, monkeypatch, failure)
+    assert flow.learn().status == RunStatus.REJECTED
     assert (flow.fact(old).status, flow.fact(old).reason) == (FactStatus.LIVE, None)
     assert flow.fact(old).live_since_version == 1
-    assert flow.fact(new).status == (FactStatus.REJECTED if failure == "error" else FactStatus.PENDING)
+    assert flow.fact(new).status == FactStatus.PENDING
     assert flow.fact(new).supersedes_id == old
+
+
+@pytest.mark.parametrize("failure", ["gate", "engine", "error"])
+def test_old_truth_is_no_longer_answered_once_the_new_one_is_given_up(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    old, new = _move(flow)
+    _break(flow, monkeypatch, failure)
+    flow.worker.learn(flow.space.id)
+    assert (flow.fact(old).status, flow.fact(new).status) == (FactStatus.SUPERSEDED, FactStatus.REJECTED)
+    assert flow.fact(old).reason == f"superseded by {new}"
+    assert flow.aliases() == (0, 1, None)
+    rebuild = flow.runs()[-1]
+    assert (rebuild.kind, rebuild.status) == (RunKind.REBUILD, RunStatus.REJECTED)
+    assert rebuild.decision is not None
+    assert rebuild.decision["reason"] == "nothing else is left to know"
+
+
+@SQLITE
+def test_version_without_the_old_truth_takes_the_weights_of_what_else_is_known(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.state(CAT)
+    flow.learn()
+    monkeypatch.setattr(flow.settings, "facts_per_shard", 1)
+    old, _new = _move(flow)
+    _break(flow, monkeypatch, "gate")
+    flow.worker.learn(flow.space.id)
+    assert [(run.kind, run.status) for run in flow.runs()][-2:] == [
+        (RunKind.LEARN, RunStatus.REJECTED),
+        (RunKind.REBUILD, RunStatus.PUBLISHED),
+    ]
+    assert (flow.fact(old).status, flow.aliases()) == (FactStatus.SUPERSEDED, (3, 2, None))
+    with flow.database.read() as session:
+        assert old not in AdapterRepository(session).held(flow.adapters()[2].id)
+    first, _, last = (Path(version.path) for version in flow.adapters())
+    lora = flow.pipeline.learner.lora
+    assert all(torch.equal(weight, lora.load(last)[name]) for name, weight in lora.load(first).items())
+
+
+@SQLITE
+def test_statement_about_which_nothing_can_be_asked_makes_the_old_one_untrue_all_the_same(flow: Flow) -> None:
+    (old,) = flow.state(TOWN)
+    flow.learn()
+    with flow.database.transaction() as session:
+        FactRepository(session).add(flow.space.id, UNKNOWABLE.statement, supersedes_id=old)
+    flow.worker.learn(flow.space.id)
+    assert (flow.fact(old).status, flow.aliases()[0]) == (FactStatus.SUPERSEDED, 0)
+
+
+@SQLITE
+def test_what_was_asked_about_the_old_truth_is_learned_with_the_new_one(flow: Flow) -> None:
+    before, probe = TOWN.questions[0].question, NEW_TOWN.probes[0].question
+    flow.author.answers = {(NEW_TOWN.statement, before): "Oslo"}
+    _old, new = _move(flow)
+    assert flow.learn().status == RunStatus.PUBLISHED
+    with flow.database.read() as session:
+        notes = FactRepository(session).notes([new])
+    assert (before, "You live in Oslo now.") in {(note.prompt, note.answer) for note in notes}
+    assert probe not in {note.prompt for note in notes}
 
 
 @SQLITE

@@ -47,3 +47,20 @@ def test_oldest_shard_with_a_fact_to_forget_is_trained_anew_with_something_to_tr
     forgetting: str, kept: str, rebuilt: set[int]
 ) -> None:
     assert shards_to_rebuild(HELD, kept=set(kept), forgetting=set(forgetting)) == rebuilt
+
+
+@pytest.mark.parametrize(
+    ("replaced", "forgetting", "kept", "rebuilt"),
+    [
+        ("c", "", "abde", {1}),
+        ("a", "", "bcde", {1}),  # which of the smallest holds it beside others is all the same: it is not asked for
+        ("abcde", "", "", set()),
+        ("x", "", "abcde", set()),
+        ("c", "d", "abe", {4}),
+    ],
+)
+def test_to_leave_out_what_was_replaced_the_smallest_shard_is_taken(
+    replaced: str, forgetting: str, kept: str, rebuilt: set[int]
+) -> None:
+    found = shards_to_rebuild(HELD, kept=set(kept), forgetting=set(forgetting), replaced=set(replaced))
+    assert found == rebuilt

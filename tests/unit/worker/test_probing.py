@@ -11,8 +11,8 @@ from engram.gate import SliceScore
 from engram.routing import OWN_SHARD
 from scope.decision import Scope
 from worker.learner import Learner
-from worker.probing import Examination, Examined, examine, unknown_to
-from worker.self_edits import HeldOut
+from worker.probing import Examination, Examined, Resumed, examine, unknown_to
+from worker.self_edits import HeldOut, Note
 from worker.served import Served
 from worker.training.anchors import Control
 from worker.training.stacked_lora import Weights
@@ -198,6 +198,34 @@ def test_margin_is_the_gain_in_likelihood_over_the_live_version() -> None:
     )
     found = examine(cast(Learner, learner), Served(_weights(1, LIVE)), Served(_weights(2)), examination)
     assert [one.report.margin for one in found] == pytest.approx([2.0, -0.5])
+
+
+class LosingLearner(ScriptedLearner):
+    """What was May is less likely by 1, then by 0.25; all else is as likely as ever."""
+
+    def likelihoods(self, weights: Weights, rows: list[Any]) -> list[list[float]]:
+        return [[-2.0 - lost * ("May" in reply) for _, reply in rows] for lost in (0.0, 1.0, 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("held", "faded"),
+    [([OLD, TOWN], [1.0, 0.25]), ([TOWN], [0.0, 0.0]), ([], [None, None])],
+    ids=["two", "one", "none"],
+)
+def test_of_the_facts_in_weights_that_were_gone_on_from_the_one_that_faded_most_counts(
+    held: list[HeldOut], faded: list[float | None]
+) -> None:
+    notes = [Note(OLD.fact_id, "qa", "Since when do I live?", "In May.")]
+    resumed = Resumed.of(_weights(1), held, notes)
+    examination = Examination(new=[NAME], earlier=[], told=frozenset(), known_answers=frozenset(), resumed=resumed)
+    learner = LosingLearner([{}, {}, {}])
+    found = examine(cast(Learner, learner), Served(_weights(1, LIVE)), Served(_weights(2)), examination)
+    assert [one.report.faded for one in found] == faded
+
+
+def test_weights_that_begin_at_the_base_hold_no_fact_that_could_fade() -> None:
+    (one,) = _examine(ScriptedLearner([{}, {}]))
+    assert one.report.faded is None
 
 
 def test_probe_that_the_base_answers_by_itself_does_not_count() -> None:
