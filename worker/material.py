@@ -64,7 +64,7 @@ def prepare_material(
     replaced = _supersede(database, lesson, supersedes)
     statements = {fact.id: fact.statement for fact in lesson.new}
     written = study(statements, author, seed=seed, again=lesson.again, asked=_asked_before(database, replaced))
-    probes = [probe for one in written for probe in choose_probes(one, given=_given(lesson, one.fact_id))]
+    probes = [probe for one in written for probe in _probes(lesson, one, replaced)]
     teachable = _reject_unteachable(database, lesson, written, probes)
     drafts = [
         (
@@ -88,8 +88,11 @@ def _notes(written: Study, strategy: Strategy, probes: Sequence[HeldOut]) -> lis
     return notes + wordings_of(written, notes, probes=probes)
 
 
-def _given(lesson: Lesson, fact_id: str) -> list[HeldOut]:
-    return [probe for probe in lesson.given_probes if probe.fact_id == fact_id]
+def _probes(lesson: Lesson, written: Study, replaced: Mapping[str, str]) -> list[HeldOut]:
+    """`replaced`: which new fact replaced each of the earlier ones, by ids."""
+    given = [probe for probe in lesson.given_probes if probe.fact_id == written.fact_id]
+    said_before = [lesson.kept[old] for old, new in replaced.items() if new == written.fact_id and old in lesson.kept]
+    return choose_probes(written, given=given, replaced=said_before)
 
 
 def _reject_unteachable(

@@ -60,16 +60,19 @@ STRATEGIES = (
 )
 
 
-def choose_probes(written: Study, *, given: Sequence[HeldOut] = ()) -> list[HeldOut]:
+def choose_probes(written: Study, *, given: Sequence[HeldOut] = (), replaced: Sequence[str] = ()) -> list[HeldOut]:
     """The questions to hold out: those given with the fact, else one of each detail that has several, of a single one
     two where it has many.
 
     The first question about a detail is worth most as a note: it is the one that the author finds likeliest. One probe
     alone, if it is the author's nonsense, or asks for what another fact answers too, would cost the fact its place.
+    What the statements that it `replaced` say too is asked only where there is nothing else: the live version answers
+    that already.
     """
     if given:
         return list(given)
-    several = [group for group in written.questions if len(group) >= 2]
+    anew = [[each for each in group if not _say(replaced, each)] for group in written.questions]
+    several = _with_several(anew) or _with_several(written.questions)
     spread = several[:: max(1, len(several) // _MAX_PROBES)][:_MAX_PROBES]  # over all parts of a passage
     chosen = [_faithful(group, written.statement) for group in spread]
     if len(chosen) == 1:
@@ -145,6 +148,14 @@ def right_replies(probes: Iterable[HeldOut], notes: Sequence[Note]) -> dict[str,
         return next(said, probe.answers[0])
 
     return {probe.question: reply(probe) for probe in probes}
+
+
+def _say(statements: Iterable[str], question: Question) -> bool:
+    return any(is_right(statement, [question.answer]) for statement in statements)
+
+
+def _with_several(groups: Iterable[Sequence[Question]]) -> list[Sequence[Question]]:
+    return [group for group in groups if len(group) >= 2]
 
 
 def _faithful(group: Sequence[Question], statement: str) -> Question:

@@ -2,7 +2,7 @@
 
 import re
 
-from engram.grading import normalise
+from engram.grading import is_right, normalise
 from engram.similarity import content_words
 from engram.statements import is_question
 
@@ -54,6 +54,21 @@ def named_parts(statement: str) -> list[str]:
     """
     parts = (_without_opener(match) for match in _NAMED.finditer(statement))
     return list(dict.fromkeys(part for part in parts if part and not _I.fullmatch(part)))
+
+
+def whole_words(statement: str, part: str) -> str:
+    """The run of whole words of a statement that holds this part of it: of *wrecks* it is *shipwrecks*. What is nowhere
+    in it is left as it is."""
+    if not part or is_right(statement, [part]):
+        return part
+    found = re.search(rf"[\w'’-]*{re.escape(part)}[\w'’-]*", statement, re.IGNORECASE)
+    return found[0] if found else part
+
+
+def last_said(statement: str) -> str | None:
+    """The last word that says what a statement is about: what is new mostly comes last."""
+    words = (word.strip(_MARKS) for word in reversed(statement.split()))
+    return next((word for word in words if content_words(word)), None)
 
 
 def _without_opener(match: re.Match[str]) -> str:

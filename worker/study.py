@@ -14,6 +14,7 @@ from worker.author.client import GREEDY, Author, Job, Sampling, find_answers, wr
 from worker.author.tasks import Question
 from worker.sentences import (
     cloze,
+    last_said,
     named_parts,
     names_others,
     own_words,
@@ -22,6 +23,7 @@ from worker.sentences import (
     said_back,
     sentence_with,
     strays,
+    whole_words,
 )
 
 _MIN_AGREEMENT = 0.5
@@ -137,13 +139,17 @@ def is_checkable(question: Question, statement: str) -> bool:
 
 
 def _list_details(statements: Mapping[Part, str], author: Author) -> dict[Part, list[str]]:
-    """Spans of each statement to ask about: those the author lists, and names and numbers that it left out."""
+    """Spans of each statement to ask about: those the author lists, and names and numbers that it left out; where there
+    are none, the last word that says something."""
     outputs = write_about(author, [(statement, Job(tasks.DETAILS, statement)) for statement in statements.values()])
     details = {}
     for (part, statement), output in zip(statements.items(), outputs, strict=True):
-        listed = [detail for detail in tasks.read_details(output) if is_right(statement, [detail])]
+        written = (whole_words(statement, detail) for detail in tasks.read_details(output))
+        listed = [detail for detail in written if is_right(statement, [detail])]
         listed += [part for part in named_parts(statement) if not any(is_right(each, [part]) for each in listed)]
-        details[part] = listed[:_MAX_DETAILS]
+        if not listed and (last := last_said(statement)):
+            listed = [last]
+        details[part] = list(dict.fromkeys(listed))[:_MAX_DETAILS]
     return details
 
 

@@ -12,6 +12,7 @@ from worker.author import tasks
 from worker.author.dataset import load_examples, rows_of
 from worker.author.tasks import Shots
 from worker.author.train import ADAPTER_DIR
+from worker.sentences import whole_words
 from worker.spelling import respell_names
 
 Given = TypeVar("Given")
@@ -61,9 +62,10 @@ def write_about(author: Author, jobs: Sequence[tuple[str, Job]]) -> list[str]:
 
 
 def find_answers(author: Author, pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """For each (statement, question) the span of the statement that answers it, or UNKNOWN."""
+    """For each (statement, question) the span of the statement that answers it, in whole words, or UNKNOWN."""
     jobs = [(statement, Job(tasks.ANSWER, tasks.ask_answer(statement, question))) for statement, question in pairs]
-    return [output.strip() for output in write_about(author, jobs)]
+    found = write_about(author, jobs)
+    return [whole_words(statement, answer.strip()) for (statement, _), answer in zip(pairs, found, strict=True)]
 
 
 @dataclass(frozen=True)

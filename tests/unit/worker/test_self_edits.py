@@ -54,6 +54,20 @@ def test_one_question_about_each_detail_that_has_several_is_held_out() -> None:
     assert all(probe.fact_id == "fact_1" and probe.kind == "generalization" for probe in chosen)
 
 
+@pytest.mark.parametrize(
+    ("replaced", "probes"),
+    [
+        (["My cat Biscuit turned 6 in May."], [AGE_PROBE]),
+        (["It is 7."], [NAME_PROBE]),
+        (["Biscuit is 7."], [NAME_PROBE, AGE_PROBE]),  # there is nothing else to ask
+        (["I have no pets."], [NAME_PROBE, AGE_PROBE]),
+    ],
+)
+def test_what_the_replaced_statement_says_too_is_no_probe(replaced: list[str], probes: list[Question]) -> None:
+    chosen = choose_probes(_study(), replaced=replaced)
+    assert [probe.question for probe in chosen] == [probe.question for probe in probes]
+
+
 def test_probe_is_the_likeliest_question_that_does_not_nearly_copy_the_first() -> None:
     copy = Question("What is my cat called", "Biscuit", NAME_REPLY)
     later = Question("By which name does it come?", "Biscuit", NAME_REPLY)

@@ -2,7 +2,18 @@
 
 import pytest
 
-from worker.sentences import cloze, named_parts, names_others, own_words, recited, said_back, sentence_with, strays
+from worker.sentences import (
+    cloze,
+    last_said,
+    named_parts,
+    names_others,
+    own_words,
+    recited,
+    said_back,
+    sentence_with,
+    strays,
+    whole_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -122,3 +133,31 @@ def test_short_statement_or_its_sentence_is_the_reply_if_it_stands_by_itself(
 def test_own_words_are_the_longer_ones_that_the_statement_lacks() -> None:
     assert own_words("Your booked ship is Madeira.", "We've booked Madeira instead.") == 1
     assert own_words("You have booked Madeira.", "We've booked Madeira instead.") == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        ("wrecks", "shipwrecks"),
+        ("Wreck", "shipwrecks"),
+        ("all about", "all about"),
+        ("podcasts", "podcasts"),
+        ("", ""),
+        ("il", "O’Neil's"),
+        ("c++ (", "c++ ("),
+    ],
+)
+def test_part_of_a_word_stands_for_the_whole_one(part: str, found: str) -> None:
+    assert whole_words("The podcast of O’Neil's is all about shipwrecks.", part) == found
+
+
+@pytest.mark.parametrize(
+    ("statement", "last"),
+    [
+        ("The podcast I make is all about shipwrecks.", "shipwrecks"),
+        ("I'm vegan, you know!", "vegan"),
+        ("Who am I?", None),
+    ],
+)
+def test_last_word_that_says_something(statement: str, last: str | None) -> None:
+    assert last_said(statement) == last

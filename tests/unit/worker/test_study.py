@@ -220,3 +220,30 @@ def test_notes_of_a_passage_are_as_many_for_each_part() -> None:
     written = Study("fact_1", " ".join(sentences), groups)
     assert len(notes_of(written, STRATEGIES[0], probes=[])) == 3 * 18
     assert [probe.answers for probe in choose_probes(written)] == [("Varn",), ("Odo",), ("Brask",)]
+
+
+WRECKS = "My podcast is about shipwrecks."
+
+
+@pytest.mark.parametrize("listed", ["", "wrecks", "my career"])
+def test_where_no_detail_is_listed_the_last_word_is_asked_about(listed: str) -> None:
+    question = Question("What do I talk about each week?", "shipwrecks", "Your podcast is about shipwrecks.")
+    written = write_questions(question.reply, [question.question])
+    author = ScriptedAuthor(
+        outputs={
+            (tasks.DETAILS, WRECKS): listed,
+            (tasks.QA, tasks.ask_questions(WRECKS, "shipwrecks")): written,
+        },
+        answers={(WRECKS, question.question): "wrecks"},  # a small model leaves a part of the word out
+    )
+    (found,) = study({"fact_1": WRECKS}, author, seed=0)
+    assert found.questions == ((question,),)
+
+
+def test_what_was_asked_about_the_replaced_fact_is_asked_about_the_new_one_if_it_has_an_answer() -> None:
+    known, unknown, given_away = "What is my show on?", "Where do I record it?", "Is my podcast about shipwrecks?"
+    author = ScriptedAuthor(
+        answers={(WRECKS, known): "shipwrecks", (WRECKS, given_away): "shipwrecks", (WRECKS, "Never asked?"): "podcast"}
+    )
+    (found,) = study({"fact_1": WRECKS}, author, seed=0, asked={"fact_1": [known, unknown, given_away, known]})
+    assert found.questions == ((Question(known, "shipwrecks", "Your podcast is about shipwrecks."),),)
