@@ -47,9 +47,10 @@ def erase(session: Session, space: Space, fact: Fact, *, reason: str | None) -> 
         if version.version == space.previous_version:
             space.previous_version = None
     advance_fact(fact, to=FactStatus.FORGOTTEN)
-    fact.statement, fact.reason, fact.live_since_version = "", reason, None
     facts = FactRepository(session)
+    facts.erase_questions_taken_over(fact)
     facts.erase_study_material(fact)
+    fact.statement, fact.reason, fact.live_since_version = "", reason, None
     if fact.message_id:
         ChatRepository(session).erase_exchange(fact.message_id)
         facts.erase_spans(fact.message_id)

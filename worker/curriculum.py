@@ -91,8 +91,11 @@ def plan_lesson(database: Database, run_id: str, *, facts_per_shard: int = 0) ->
         runs, facts = RunRepository(session), FactRepository(session)
         run = runs.by_id(run_id)
         space = SpaceRepository(session).by_id(run.space_id)
-        run.parent_version = space.live_version
         asked_for = facts.by_ids(runs.fact_ids(run_id))  # to be learned, or left out
+        # What serves now somebody chose after this run was asked for: they want what it holds.
+        is_for_another = run.kind == RunKind.REBUILD and asked_for and run.parent_version != space.live_version
+        if not is_for_another:
+            run.parent_version = space.live_version
         new = [fact for fact in asked_for if _can_be_learned(fact)] if run.kind == RunKind.LEARN else []
         if run.kind == RunKind.REBUILD:
             forget_unserved(session, SpaceRepository(session).by_id(space.id, lock=True))
@@ -104,7 +107,7 @@ def plan_lesson(database: Database, run_id: str, *, facts_per_shard: int = 0) ->
         if run.kind == RunKind.CONSOLIDATE:
             renewed = frozenset(held.values())
         elif run.kind == RunKind.REBUILD:
-            replaced = {fact.id for fact in asked_for}
+            replaced = set() if is_for_another else {fact.id for fact in asked_for}
             renewed = shards_to_rebuild(held, kept=kept.keys(), forgetting=forgetting, replaced=replaced)
             start = shard_to_take(held, renewed, kept=kept.keys(), forgetting=forgetting)
             serving = {held[fact] for fact in kept if fact in held} - renewed

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from engram.db import Database
 from engram.ids import new_id
 from engram.lifecycle import FactStatus, advance_fact
-from engram.models import Candidate
+from engram.models import Candidate, Fact
 from engram.repositories import FactRepository, RunRepository
+from engram.repositories.facts import superseded_reason
 from engram.similarity import content_words
 from worker.author.client import Author
 from worker.curriculum import Lesson
@@ -51,6 +52,15 @@ class Material:
         return frozenset().union(*(content_words(probe.question) for probe in self.probes))
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The facts that a new one replaces: their ids and statements, and what was asked about them."""
+
+    fact_ids: tuple[str, ...]
+    statements: tuple[str, ...]
+    questions: tuple[str, ...]
+
+
 def prepare_material(
     database: Database, lesson: Lesson, author: Author, progress: Progress, *, supersedes: Supersedes, seed: int
 ) -> Material:
@@ -61,10 +71,11 @@ def prepare_material(
         # What is consolidated or taken is not new: it is examined as earlier facts, against the live version.
         anew = lesson.earlier_here if lesson.rebuilds else ()
         return _store(database, lesson, drafts, anew, frozenset()) if lesson.rehearsal else _NOTHING
-    replaced = _supersede(database, lesson, supersedes)
+    before = _supersede(database, lesson, supersedes)
     statements = {fact.id: fact.statement for fact in lesson.new}
-    written = study(statements, author, seed=seed, again=lesson.again, asked=_asked_before(database, replaced))
-    probes = [probe for one in written for probe in _probes(lesson, one, replaced)]
+    asked = {fact_id: one.questions for fact_id, one in before.items()}
+    written = study(statements, author, seed=seed, again=lesson.again, asked=asked)
+    probes = [probe for one in written for probe in _probes(lesson, one, before[one.fact_id])]
     teachable = _reject_unteachable(database, lesson, written, probes)
     drafts = [
         (
@@ -77,7 +88,8 @@ def prepare_material(
     counts = {name: len(studied(notes)) for name, _, notes in drafts}
     progress.event("notes", notes=counts, probes=len(probes))
     probes = [probe for probe in probes if probe.fact_id in teachable]
-    return _store(database, lesson, drafts, probes, frozenset(replaced)) if teachable else _NOTHING
+    superseded = frozenset(old for one in before.values() for old in one.fact_ids)
+    return _store(database, lesson, drafts, probes, superseded) if teachable else _NOTHING
 
 
 _NOTHING = Material((), (), frozenset())
@@ -88,11 +100,9 @@ def _notes(written: Study, strategy: Strategy, probes: Sequence[HeldOut]) -> lis
     return notes + wordings_of(written, notes, probes=probes)
 
 
-def _probes(lesson: Lesson, written: Study, replaced: Mapping[str, str]) -> list[HeldOut]:
-    """`replaced`: which new fact replaced each of the earlier ones, by ids."""
+def _probes(lesson: Lesson, written: Study, before: Before) -> list[HeldOut]:
     given = [probe for probe in lesson.given_probes if probe.fact_id == written.fact_id]
-    said_before = [lesson.kept[old] for old, new in replaced.items() if new == written.fact_id and old in lesson.kept]
-    return choose_probes(written, given=given, replaced=said_before)
+    return choose_probes(written, given=given, replaced=before.statements)
 
 
 def _reject_unteachable(
@@ -109,38 +119,31 @@ def _reject_unteachable(
     return teachable
 
 
-def _supersede(database: Database, lesson: Lesson, supersedes: Supersedes) -> dict[str, str]:
+def _supersede(database: Database, lesson: Lesson, supersedes: Supersedes) -> dict[str, Before]:
     """Mark earlier facts that the new ones contradict: the latest truth wins, history is kept.
 
-    Which new fact replaced each, by ids. One about which nothing can be asked makes the earlier one untrue as well.
+    What each new fact, by id, has replaced, also by an edit or before the run was killed. One about which nothing can
+    be asked makes the earlier one untrue as well.
     """
-    replaced = {fact.supersedes_id: fact.id for fact in lesson.new if fact.supersedes_id}
-    for fact in lesson.new:
-        for old_id in supersedes(fact.statement, lesson.kept):
-            replaced.setdefault(old_id, fact.id)
+    found = {fact.id: supersedes(fact.statement, lesson.kept) for fact in lesson.new}
     with database.transaction() as session:
         facts = FactRepository(session)
-        for old in facts.by_ids(replaced):
-            if old.status == FactStatus.LIVE:
-                advance_fact(old, to=FactStatus.SUPERSEDED)
-                old.reason = superseded_reason(replaced[old.id])
-        for fact in facts.by_ids(replaced.values()):
-            fact.supersedes_id = next(old for old, newer in replaced.items() if newer == fact.id)
-    return replaced
+        before = {}
+        for fact in facts.by_ids(found):
+            standing = facts.by_ids(found[fact.id] | {fact.supersedes_id or ""})
+            older = {old.id: old for old in (*facts.superseded_by(fact), *standing)}
+            for old in older.values():
+                if old.status == FactStatus.LIVE:
+                    advance_fact(old, to=FactStatus.SUPERSEDED)
+                    old.reason = superseded_reason(fact.id)
+            fact.supersedes_id = fact.supersedes_id or next(iter(older), None)
+            before[fact.id] = _read_before(facts, older)
+        return before
 
 
-def _asked_before(database: Database, replaced: Mapping[str, str]) -> dict[str, list[str]]:
-    """What each new fact, by id, is asked by whoever asked for what it replaced."""
-    asked: dict[str, list[str]] = {}
-    with database.read() as session:
-        for note in FactRepository(session).notes(replaced):
-            if note.family in QUESTIONS:
-                asked.setdefault(replaced[note.fact_id], []).append(note.prompt)
-    return asked
-
-
-def superseded_reason(newer_id: str) -> str:
-    return f"superseded by {newer_id}"
+def _read_before(facts: FactRepository, older: Mapping[str, Fact]) -> Before:
+    questions = [note.prompt for note in facts.notes(older) if note.family in QUESTIONS]
+    return Before(tuple(older), tuple(old.statement for old in older.values()), tuple(questions))
 
 
 def _store(

@@ -9,16 +9,16 @@ from engram.db import Database
 from engram.forgetting import forget_unserved
 from engram.gate import GateDecision
 from engram.lifecycle import FactStatus, RunKind, RunStatus, advance_fact, advance_run
-from engram.models import Candidate, Fact, LearningRun
+from engram.models import Candidate, Fact, LearningRun, Space
 from engram.promotion import make_live
 from engram.repositories import FactRepository, RunRepository, SpaceRepository
 from engram.repositories.runs import GAVE_WAY
 from engram.routing import BASE_VERSION
 from worker.curriculum import Lesson, held_by_live, shards_to_rebuild
-from worker.material import superseded_reason
 
 LEARNED_SHARE = 0.5
 MAX_FACT_ATTEMPTS = 2
+MOST_REBUILDS = 3  # without a fact that was replaced, until the next version leaves it out anyway
 
 
 def keep_winner(database: Database, lesson: Lesson, candidate: Candidate, *, learned: Sequence[str]) -> list[str]:
@@ -58,16 +58,10 @@ def reject(database: Database, lesson: Lesson, *, reason: str) -> None:
 
 
 def end(
-    database: Database,
-    run_id: str,
-    *,
-    to: RunStatus,
-    version: int | None = None,
-    error: str | None = None,
-    live_moved: bool = False,
+    database: Database, run_id: str, *, to: RunStatus, version: int | None = None, error: str | None = None
 ) -> None:
-    """End a run that reached publishing. `live_moved`: nothing is wrong with it, but another version went live
-    meanwhile, from which what is to be forgotten is left out by a rebuild of its own."""
+    """End a run that reached publishing. Nothing is wrong with it where another version went live meanwhile; from that
+    one what is to be left out is left out by a run of its own."""
     with database.transaction() as session:
         runs = RunRepository(session)
         run = runs.by_id(run_id)
@@ -76,8 +70,9 @@ def end(
         run.decision = {**(run.decision or {}), "admitted": version is not None, "reason": reason}
         runs.finish(run, to=to, error=error)
         if version is None:
-            _try_again(session, runs.fact_ids(run_id), error or "publishing failed")
-            if not live_moved:
+            moved = SpaceRepository(session).by_id(run.space_id).live_version != run.parent_version
+            _try_again(session, runs.fact_ids(run_id), error or "publishing failed", counts=not moved)
+            if not moved:
                 _leave_out_all_the_same(session, run)
 
 
@@ -115,37 +110,48 @@ def fail_or_requeue(database: Database, run_id: str, reason: str, *, max_attempt
 
 
 def _leave_out_all_the_same(session: Session, run: LearningRun) -> None:
-    """What a run that published nothing was to leave out: what was to be forgotten, or what was replaced by facts that
+    """What a run that published nothing was to leave out: what is to be forgotten, or what was replaced by facts that
     are given up."""
+    space = SpaceRepository(session).by_id(run.space_id, lock=True)
+    facts = FactRepository(session)
+    if run.kind == RunKind.REBUILD and (forgetting := facts.with_status(space.id, FactStatus.FORGETTING)):
+        _do_without_the_shard(session, space, forgetting)
+    elif space.live_version == run.parent_version and (replaced := _answered_though_replaced(session, space, run)):
+        _leave_out(session, space, run, replaced)
+
+
+def _answered_though_replaced(session: Session, space: Space, run: LearningRun) -> list[str]:
+    """Ids of earlier facts that the live version holds, though what the run was to learn makes them untrue and is given
+    up: no answer is better than a wrong one."""
+    facts, held = FactRepository(session), held_by_live(session, space)
+    asked_for = facts.by_ids(RunRepository(session).fact_ids(run.id))
     if run.kind == RunKind.REBUILD:
-        _do_without_the_shard(session, run)
-    elif replaced := _answered_though_replaced(session, run):
-        RunRepository(session).queue(run.space_id, [fact.id for fact in replaced], kind=RunKind.REBUILD)
+        older = [fact for fact in asked_for if fact.status == FactStatus.SUPERSEDED]
+    else:
+        older = [old for fact in asked_for if fact.status == FactStatus.REJECTED for old in facts.superseded_by(fact)]
+    return list(dict.fromkeys(old.id for old in older if old.id in held))
 
 
-def _answered_though_replaced(session: Session, run: LearningRun) -> list[Fact]:
-    """Earlier facts that the live version answers with, though the run's facts, which were not learned, make them
-    untrue: no answer is better than a wrong one."""
-    given_up = [
-        fact
-        for fact in FactRepository(session).by_ids(RunRepository(session).fact_ids(run.id))
-        if fact.status == FactStatus.REJECTED
-    ]
-    return [old for fact in given_up for old in _replaced_by(session, fact)]
+def _leave_out(session: Session, space: Space, run: LearningRun, replaced: Sequence[str]) -> None:
+    """Have a version published without facts that were replaced; the base serves where nothing else is known."""
+    if not FactRepository(session).with_status(space.id, FactStatus.LIVE):
+        reason = "nothing is known but what was replaced by facts that could not be learned"
+        make_live(session, space.id, BASE_VERSION, actor="worker", action="supersede", reason=reason)
+        return
+    tried = run.attempts if run.kind == RunKind.REBUILD else 0
+    if tried < MOST_REBUILDS:
+        rebuild = RunRepository(session).queue(space.id, replaced, kind=RunKind.REBUILD)
+        rebuild.parent_version, rebuild.attempts = space.live_version, tried
 
 
-def _do_without_the_shard(session: Session, run: LearningRun) -> None:
+def _do_without_the_shard(session: Session, space: Space, forgetting: Sequence[Fact]) -> None:
     """A rebuild that published nothing: do without the shard, whose other facts are learned again.
 
     While there are other shards the next rebuild trains one of them anew, and leaves this one out. Where there are none
     the base serves, so that what was to be forgotten is.
     """
-    facts = FactRepository(session)
-    forgetting = facts.with_status(run.space_id, FactStatus.FORGETTING)
-    live = facts.with_status(run.space_id, FactStatus.LIVE)
-    if live and not forgetting:
-        return  # the next version, whatever it learns, is without what was replaced
-    held = held_by_live(session, SpaceRepository(session).by_id(run.space_id))
+    held = held_by_live(session, space)
+    live = FactRepository(session).with_status(space.id, FactStatus.LIVE)
     left_out = shards_to_rebuild(held, kept={one.id for one in live}, forgetting={one.id for one in forgetting})
     elsewhere = [fact for fact in live if held.get(fact.id) not in left_out]
     for fact in live:
@@ -157,18 +163,22 @@ def _do_without_the_shard(session: Session, run: LearningRun) -> None:
     for fact in forgetting:
         if proof := fact.forgetting_proof:
             fact.forgetting_proof = {**proof, "recalled_after": proof["recalled_by_base"]}
-    reason = "no version without what was forgotten or replaced passed"
-    space = make_live(session, run.space_id, BASE_VERSION, actor="worker", action="forget", reason=reason)
+    reason = "no version without the forgotten facts passed"
+    space = make_live(session, space.id, BASE_VERSION, actor="worker", action="forget", reason=reason)
     forget_unserved(session, space)
 
 
-def _try_again(session: Session, fact_ids: Sequence[str], reason: str) -> list[str]:
+def _try_again(session: Session, fact_ids: Sequence[str], reason: str, *, counts: bool = True) -> list[str]:
+    """Facts that were not learned: once more, or given up. `counts`: whether it says something against them.
+
+    Returns the earlier facts that stand until then, where the live weights hold them.
+    """
     restored: list[str] = []
     facts = FactRepository(session)
     for fact in facts.by_ids(fact_ids):
         if fact.status != FactStatus.LEARNING:
             continue
-        fact.attempts += 1
+        fact.attempts += counts
         facts.drop_written_probes(fact.id)  # what was asked may have been nonsense: it is examined with others
         gives_up = fact.attempts >= MAX_FACT_ATTEMPTS
         advance_fact(fact, to=FactStatus.REJECTED if gives_up else FactStatus.PENDING)
@@ -179,20 +189,9 @@ def _try_again(session: Session, fact_ids: Sequence[str], reason: str) -> list[s
 
 
 def _restore_superseded(session: Session, newer: Fact) -> list[str]:
-    """What a fact that is tried once more would have replaced is live until then, where the live weights hold it."""
-    replaced = _replaced_by(session, newer)
+    held = held_by_live(session, SpaceRepository(session).by_id(newer.space_id))
+    replaced = [old for old in FactRepository(session).superseded_by(newer) if old.id in held]
     for old in replaced:
         advance_fact(old, to=FactStatus.LIVE)
         old.reason = None
     return [old.id for old in replaced]
-
-
-def _replaced_by(session: Session, newer: Fact) -> list[Fact]:
-    """What a fact superseded and the live weights hold."""
-    space = SpaceRepository(session).by_id(newer.space_id)
-    held = held_by_live(session, space)
-    return [
-        old
-        for old in FactRepository(session).with_status(space.id, FactStatus.SUPERSEDED)
-        if old.id in held and (old.id == newer.supersedes_id or old.reason == superseded_reason(newer.id))
-    ]

@@ -111,8 +111,7 @@ class Pipeline:
             )
         if not material.candidates:
             self._prove_forgetting(lesson, None)
-            reason = "nothing else is left to know" if lesson.relearns else "no fact of this run can be learned"
-            outcomes.reject(self.database, lesson, reason=reason)
+            outcomes.reject(self.database, lesson, reason=_why_nothing(lesson))
             return
         initial = self._initial(lesson)
         with progress.stage("training"):
@@ -209,7 +208,11 @@ class Pipeline:
 
     def _examination(self, lesson: Lesson, material: Material, initial: Weights) -> Examination:
         goes_on = not (lesson.starts_from_base or lesson.takes)
-        here = [probe for probe in lesson.earlier_here if probe.fact_id not in material.superseded]
+        here = [
+            probe
+            for probe in lesson.earlier
+            if lesson.held.get(probe.fact_id) == lesson.start and probe.fact_id not in material.superseded
+        ]
         examination = Examination(
             new=unknown_to(self.learner, material.probes),
             # What a rebuild keeps of its shard are its new facts; the weights of the others stay as they are.
@@ -347,8 +350,7 @@ class Pipeline:
             publishing.go_live(self.database, self.settings, adapter, reason="passed the gate")
         except (Conflict, publishing.ServedAnswersDiffer, *publishing.REFUSALS) as error:
             publishing.fail(self.database, adapter, error.message)
-            moved = isinstance(error, Conflict)
-            outcomes.end(self.database, adapter.run_id, to=RunStatus.REJECTED, error=error.message, live_moved=moved)
+            outcomes.end(self.database, adapter.run_id, to=RunStatus.REJECTED, error=error.message)
             progress.event("rejected", reason=error.message)
             return
         self._end_published(adapter, progress)
@@ -356,6 +358,13 @@ class Pipeline:
     def _end_published(self, adapter: AdapterVersion, progress: Progress) -> None:
         outcomes.end(self.database, adapter.run_id, to=RunStatus.PUBLISHED, version=adapter.version)
         progress.event("published", version=adapter.version)
+
+
+def _why_nothing(lesson: Lesson) -> str:
+    """Why a run has nothing to train or to take."""
+    if not lesson.relearns:
+        return "no fact of this run can be learned"
+    return "nothing is left to leave out" if lesson.kept else "nothing else is left to know"
 
 
 def held_by(lesson: Lesson, *, learned: Iterable[str], kept: Iterable[str]) -> dict[str, int]:

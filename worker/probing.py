@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -21,6 +22,7 @@ from worker.served import Served, answer_as_served, answered_by
 from worker.training.stacked_lora import Weights, stack
 
 Item = TypeVar("Item")
+_MOST_FADING = 24  # the newest facts of a shard that may hold any number: what a run costs does not grow with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Resumed:
     @classmethod
     def of(cls, weights: Weights, probes: Sequence[HeldOut], notes: Sequence[Note]) -> "Resumed":
         """`probes` and `notes` of the facts that these weights hold."""
-        facts = dict.fromkeys(probe.fact_id for probe in probes)
+        facts = list(dict.fromkeys(probe.fact_id for probe in probes))[-_MOST_FADING:]
         return cls(weights, [right_replies([p for p in probes if p.fact_id == fact], notes) for fact in facts])
 
 
@@ -135,7 +137,7 @@ def unknown_to(learner: Learner, probes: Sequence[HeldOut]) -> list[HeldOut]:
 
 
 def _margins(learner: Learner, live: Weights, candidates: Weights, replies: Mapping[str, str]) -> list[float]:
-    """Mean gain of each candidate over `live` in log-likelihood of the right replies, in nats a token."""
+    """Mean gain of each candidate over the live version in log-likelihood of the right replies, in nats a token."""
     rows = [learner.rows.row(question, reply) for question, reply in replies.items()]
     if not rows:
         return [0.0] * _count(candidates)
@@ -147,8 +149,16 @@ def _faded(learner: Learner, resumed: Resumed | None, candidates: Weights) -> li
     """The most that each candidate lost of one fact's likelihood, nats a token."""
     if resumed is None or not resumed.replies:
         return [None] * _count(candidates)
-    gains = [_margins(learner, resumed.weights, candidates, replies) for replies in resumed.replies]
-    return [-min(of_facts) for of_facts in zip(*gains, strict=True)]
+    rows = [learner.rows.row(question, reply) for one in resumed.replies for question, reply in one.items()]
+    before, *after = learner.trainer.likelihoods(stack(resumed.weights, candidates), rows)
+    return [_most_lost(before, own, [len(one) for one in resumed.replies]) for own in after]
+
+
+def _most_lost(before: Sequence[float], after: Sequence[float], sizes: Sequence[int]) -> float:
+    """The largest mean loss of consecutive groups of so many; infinite where a number is none."""
+    lost = iter(old - new for old, new in zip(before, after, strict=True))
+    means = [sum(islice(lost, size)) / size for size in sizes]
+    return max(means) if all(map(math.isfinite, means)) else math.inf
 
 
 def _count(candidates: Weights) -> int:

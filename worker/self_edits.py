@@ -61,10 +61,10 @@ STRATEGIES = (
 
 
 def choose_probes(written: Study, *, given: Sequence[HeldOut] = (), replaced: Sequence[str] = ()) -> list[HeldOut]:
-    """The questions to hold out: those given with the fact, else one of each detail that has several, of a single one
+    """The questions to hold out: those given with the fact, else one of each group that has several, of a single one
     two where it has many.
 
-    The first question about a detail is worth most as a note: it is the one that the author finds likeliest. One probe
+    The first question of a group is worth most as a note: it is the one that the author finds likeliest. One probe
     alone, if it is the author's nonsense, or asks for what another fact answers too, would cost the fact its place.
     What the statements that it `replaced` say too is asked only where there is nothing else: the live version answers
     that already.

@@ -27,6 +27,12 @@ _OPENERS = set(
     "by to of as about near and but so or if when while where who whose what which how why after before since until "
     "during yes no not last next every each all some most both also then now just today yesterday tomorrow".split()
 )
+_LEAST_OF_A_WORD = 4
+_FILLERS = set(
+    "there here too also instead anymore more any again already yet still soon now then today tomorrow yesterday "
+    "lately recently though anyway however well very much really just only ever never always days time this that it "
+    "one".split()
+)
 _OTHER_PERSON = {
     **dict.fromkeys(("i", "me", "we", "us"), "you"),
     **dict.fromkeys(("my", "our"), "your"),
@@ -57,18 +63,18 @@ def named_parts(statement: str) -> list[str]:
 
 
 def whole_words(statement: str, part: str) -> str:
-    """The run of whole words of a statement that holds this part of it: of *wrecks* it is *shipwrecks*. What is nowhere
-    in it is left as it is."""
-    if not part or is_right(statement, [part]):
+    """The word of a statement of which this is the most part: of *wrecks* it is *shipwrecks*. All else is left as it
+    is, *No* of *now* too."""
+    if is_right(statement, [part]) or not part.isalpha() or len(part) < _LEAST_OF_A_WORD:
         return part
-    found = re.search(rf"[\w'’-]*{re.escape(part)}[\w'’-]*", statement, re.IGNORECASE)
-    return found[0] if found else part
+    words = (found[0] for found in re.finditer(rf"\w*{part}\w*", statement, re.IGNORECASE))
+    return next((word for word in words if len(part) > len(word) / 2), part)
 
 
 def last_said(statement: str) -> str | None:
     """The last word that says what a statement is about: what is new mostly comes last."""
-    words = (word.strip(_MARKS) for word in reversed(statement.split()))
-    return next((word for word in words if content_words(word)), None)
+    words = re.findall(r"\w[\w'’-]*", statement)[::-1]
+    return next((word for word in words if content_words(word) and word.lower() not in _FILLERS), None)
 
 
 def _without_opener(match: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 
 from engram.grading import is_right, normalise, token_f1
+from engram.similarity import is_near_copy
 from worker.author import tasks
 from worker.author.client import GREEDY, Author, Job, Sampling, find_answers, write_about
 from worker.author.tasks import Question
@@ -40,7 +41,8 @@ Drafts = Mapping[str, Sequence[Question]]  # questions by the span of it that an
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """All that was written about one fact, checked. `questions` are grouped by the detail that answers them.
+    """All that was written about one fact, checked. `questions` are grouped by the detail that answers them; those that
+    were asked about what the fact replaces are a group of their own, the last.
 
     `clozes` are the statement's own words with a detail left out; code makes them, so they are right. `wordings` are
     further questions, which nobody answered again: what a user may say who asks for the fact.
@@ -91,11 +93,13 @@ def _answered_anew(
     return answered
 
 
-def _joined(fact_id: str, statement: str, written: Sequence[Study], answered: tuple[Question, ...]) -> Study:
+def _joined(fact_id: str, statement: str, written: Sequence[Study], answered: Sequence[Question]) -> Study:
+    known = [each.question for one in written for group in one.questions for each in group]
+    more = tuple(each for each in answered if not any(is_near_copy(each.question, other) for other in known))
     return Study(
         fact_id=fact_id,
         statement=statement,
-        questions=(*(group for one in written for group in one.questions), *([answered] if answered else [])),
+        questions=(*(group for one in written for group in one.questions), *([more] if more else [])),
         clozes=tuple(each for one in written for each in one.clozes),
         rewrites=tuple(line for one in written for line in one.rewrites),
         implications=tuple(each for one in written for each in one.implications),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from engram.errors import NotFound
@@ -12,6 +12,13 @@ from engram.ids import new_id
 from engram.lifecycle import FactStatus
 from engram.models import Candidate, Fact, LearningRun, Message, Note, Probe, Space
 from engram.repositories.pages import Page, newest_first
+from engram.similarity import content_words
+
+
+def superseded_reason(newer_id: str) -> str:
+    """The reason of a fact that a run found to be replaced."""
+    return f"superseded by {newer_id}"
+
 
 _STANDING = (FactStatus.PENDING, FactStatus.LEARNING, FactStatus.LIVE)
 
@@ -76,6 +83,13 @@ class FactRepository:
     def by_ids(self, fact_ids: Iterable[str]) -> list[Fact]:
         return list(self.session.scalars(select(Fact).where(Fact.id.in_(list(fact_ids))).order_by(Fact.id)))
 
+    def superseded_by(self, newer: Fact) -> list[Fact]:
+        """What a fact replaced, by a run's finding or an edit, and what that had replaced if it was never learned."""
+        query = select(Fact).where(Fact.space_id == newer.space_id, Fact.status == FactStatus.SUPERSEDED)
+        found = or_(Fact.id == newer.supersedes_id, Fact.reason == superseded_reason(newer.id))
+        older = list(self.session.scalars(query.where(found).order_by(Fact.id)))
+        return older + [oldest for old in older if not self.notes([old.id]) for oldest in self.superseded_by(old)]
+
     def spaces_with(self, *statuses: FactStatus) -> Sequence[str]:
         """Ids of the spaces that hold a fact in any of the statuses."""
         return self.session.scalars(select(Fact.space_id).where(Fact.status.in_(statuses)).distinct()).all()
@@ -123,14 +137,43 @@ class FactRepository:
         golds = {answer for probe in self.probes([fact.id]) for answer in probe.answers}
         self.session.execute(delete(Note).where(Note.fact_id == fact.id))
         self.session.execute(delete(Probe).where(Probe.fact_id == fact.id))
-        runs = select(LearningRun.id).where(LearningRun.space_id == fact.space_id)
-        candidates = self.session.scalars(select(Candidate).where(Candidate.run_id.in_(runs))).all()
+        candidates = self._candidates(fact.space_id)
         # The probes of a refused attempt stand in its reports alone.
         golds.update(answer for candidate in candidates for answer in _answers_to(candidate.report or {}, fact.id))
         for candidate in candidates:
             candidate.notes = [note for note in candidate.notes if note.get("fact_id") != fact.id]
             if candidate.report:
                 candidate.report = _report_without(candidate.report, fact.id, sorted(golds))
+
+    def erase_questions_taken_over(self, fact: Fact) -> None:
+        """Delete the questions that other facts of its space have in common with a fact, where they hold words that
+        only this one's statement says: what replaced it is asked what it was asked."""
+        asked = {note.prompt for note in self.notes([fact.id])} | {probe.question for probe in self.probes([fact.id])}
+        others = self.session.scalars(select(Fact).where(Fact.space_id == fact.space_id, Fact.id != fact.id))
+        own = {other.id: content_words(fact.statement) - content_words(other.statement) for other in others}
+
+        def is_taken_over(fact_id: str | None, question: str) -> bool:
+            return question in asked and bool(content_words(question) & own.get(fact_id or "", frozenset()))
+
+        for note in self.session.scalars(select(Note).where(Note.prompt.in_(asked))).all():
+            if is_taken_over(note.fact_id, note.prompt):
+                self.session.delete(note)
+        for probe in self.session.scalars(select(Probe).where(Probe.question.in_(asked))).all():
+            if is_taken_over(probe.fact_id, probe.question):
+                self.session.delete(probe)
+        for candidate in self._candidates(fact.space_id):
+            candidate.notes = [n for n in candidate.notes if not is_taken_over(n.get("fact_id"), n.get("prompt", ""))]
+            if candidate.report:
+                kept = [
+                    item
+                    for item in candidate.report.get("asked", [])
+                    if not is_taken_over(item.get("fact_id"), item["question"])
+                ]
+                candidate.report = {**candidate.report, "asked": kept}
+
+    def _candidates(self, space_id: str) -> Sequence[Candidate]:
+        runs = select(LearningRun.id).where(LearningRun.space_id == space_id)
+        return self.session.scalars(select(Candidate).where(Candidate.run_id.in_(runs))).all()
 
     def erase_spans(self, message_id: str) -> None:
         """Facts of an erased message keep their statements, but no place in it."""

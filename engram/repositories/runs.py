@@ -50,13 +50,13 @@ class RunRepository:
         return list(self.session.scalars(select(LearningRun).where(LearningRun.status.in_(ACTIVE_RUN))))
 
     def spaces_to_consolidate(self, *, after_runs: int) -> list[str]:
-        """Ids of spaces with so many published learning runs since they last were trained from the base.
+        """Ids of spaces with so many published learning runs since they were last consolidated.
 
         A consolidation that gave way does not count.
         """
         relearned = (
             select(LearningRun.space_id, func.max(LearningRun.created_at).label("at"))
-            .where(LearningRun.kind.in_([RunKind.REBUILD, RunKind.CONSOLIDATE]))
+            .where(LearningRun.kind == RunKind.CONSOLIDATE)
             .where(or_(LearningRun.error.is_(None), LearningRun.error != GAVE_WAY))
             .group_by(LearningRun.space_id)
             .subquery()

@@ -79,6 +79,8 @@ def _restate(session: Session, caller: Caller, fact: Fact, statement: str) -> Fa
     old = fact.status
     if old == FactStatus.PENDING and fact.live_since_version is None:
         fact.statement = statement
+        if any(old.status == FactStatus.LIVE for old in facts.by_ids([fact.supersedes_id or ""])):
+            fact.supersedes_id = None  # which was found by the old wording
         facts.erase_study_material(fact)  # its probes ask for the old wording
         _record(session, caller, fact, "fact.edited", old=old)
         return fact

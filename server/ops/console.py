@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from sqlalchemy.orm import Session
 
 from engram.gate import stopped_early
-from engram.lifecycle import FactStatus, RunStatus
+from engram.lifecycle import FactStatus, RunKind, RunStatus
 from engram.models import AdapterVersion, LearningRun, Space
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
 from engram.repositories.adapters import SERVABLE
@@ -109,7 +109,8 @@ def _version(session: Session, space: Space, row: AdapterVersion) -> VersionView
 
 
 def _run(session: Session, run: LearningRun) -> RunView:
-    return RunView(run, _statements(session, RunRepository(session).fact_ids(run.id)), _candidates(session, run))
+    taught = RunRepository(session).fact_ids(run.id) if run.kind == RunKind.LEARN else ()
+    return RunView(run, _statements(session, taught), _candidates(session, run))
 
 
 def _statements(session: Session, fact_ids: Iterable[str]) -> list[str]:

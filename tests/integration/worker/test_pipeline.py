@@ -10,15 +10,18 @@ from safetensors.torch import load_file
 from cli.preflight import any_free_port
 from engram.artifacts import verify
 from engram.db import Database
-from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus
+from engram.lifecycle import AdapterStatus, FactStatus, RunKind, RunStatus, advance_fact
 from engram.models import Note, Probe
 from engram.promotion import make_live
-from engram.repositories import AdapterRepository, FactRepository, RunRepository
+from engram.repositories import AdapterRepository, FactRepository, OpsRepository, RunRepository
 from engram.similarity import is_near_copy
 from engram.vllm_client import EngineClient, open_engines
+from scope import decision
+from tests.fakes.author import KnownFact
 from tests.fakes.serving import serving
 from tests.integration.worker.conftest import CAT, NEW_TOWN, TOWN, UNKNOWABLE, Flow
 from worker import pipeline, probing, publishing
+from worker.author.tasks import Question
 from worker.learner import Learner
 from worker.pipeline import Pipeline
 from worker.probing import Examination, Examined
@@ -363,6 +366,13 @@ def _move(flow: Flow) -> tuple[str, str]:
     return old, new
 
 
+BOAT = KnownFact(
+    "My boat is called Aurora.",
+    questions=(Question("What is my boat called?", "Aurora", "Your boat is called Aurora."),),
+    probes=(Question("Which name is painted on the boat I own?", "Aurora"),),
+)
+
+
 def _break(flow: Flow, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     if failure == "gate":
         flow.learned = lambda strategy, fact_id: False
@@ -396,21 +406,123 @@ def test_old_truth_is_no_longer_answered_once_the_new_one_is_given_up(
     assert (flow.fact(old).status, flow.fact(new).status) == (FactStatus.SUPERSEDED, FactStatus.REJECTED)
     assert flow.fact(old).reason == f"superseded by {new}"
     assert flow.aliases() == (0, 1, None)
-    rebuild = flow.runs()[-1]
-    assert (rebuild.kind, rebuild.status) == (RunKind.REBUILD, RunStatus.REJECTED)
-    assert rebuild.decision is not None
-    assert rebuild.decision["reason"] == "nothing else is left to know"
+    assert {run.kind for run in flow.runs()} == {RunKind.LEARN}  # the base needs no version
+    with flow.database.read() as session:
+        last = OpsRepository(session).audit(flow.space.tenant, limit=1, cursor=None).rows[0]
+    assert (last.action, last.old, last.new) == ("adapter.supersede", {"live_version": 1}, {"live_version": 0})
+
+
+def _two_shards(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A cat in version 1, a town in version 2 and 3's shard, and another town that shall replace it, never learned."""
+    monkeypatch.setattr(flow.settings, "facts_per_shard", 1)
+    flow.state(CAT)
+    flow.learn()
+    old, new = _move(flow)
+    _break(flow, monkeypatch, "gate")
+    assert flow.learn().status == RunStatus.REJECTED
+    return old, new
+
+
+@SQLITE
+def test_rebuild_without_the_old_truth_is_tried_three_times(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, _new = _two_shards(flow, monkeypatch)
+    flow.engine.faults.refuse_loads = True
+    flow.worker.learn(flow.space.id)
+    kinds = [(run.kind, run.status) for run in flow.runs()]
+    assert kinds[-4:] == [(RunKind.LEARN, RunStatus.REJECTED), *[(RunKind.REBUILD, RunStatus.REJECTED)] * 3]
+    assert (flow.fact(old).status, flow.aliases()[0]) == (FactStatus.SUPERSEDED, 2)
+    flow.engine.faults.refuse_loads = False
+    flow.learned = lambda strategy, fact_id: True
+    flow.author.facts = (*flow.author.facts, BOAT)
+    flow.state(BOAT)
+    flow.worker.learn(flow.space.id)
+    with flow.database.read() as session:  # the next version is without it anyway
+        assert old not in AdapterRepository(session).held(flow.adapters()[-1].id)
+
+
+@SQLITE
+@pytest.mark.parametrize("meanwhile", ["before it began", "before the new one was given up"])
+def test_what_an_operator_chose_meanwhile_stays(flow: Flow, monkeypatch: pytest.MonkeyPatch, meanwhile: str) -> None:
+    old, new = _two_shards(flow, monkeypatch)
+    with flow.database.transaction() as session:
+        space = flow.space.id
+        make_live(session, space, 1, actor="operator", action="rollback", reason="it went wrong")
+        make_live(session, space, 2, actor="operator", action="promote", reason="no, it did not")
+    run_id = flow.claim()
+    if meanwhile == "before the new one was given up":
+        _roll_back_while_it_is_examined(flow, monkeypatch, to=1)
+    flow.pipeline.run(run_id)
+    if meanwhile == "before it began":
+        assert flow.runs()[-1].kind == RunKind.REBUILD
+        with flow.database.transaction() as session:
+            make_live(session, flow.space.id, 1, actor="operator", action="rollback", reason="it went wrong")
+    flow.worker.learn(flow.space.id)
+    assert flow.aliases()[0] == 1
+    assert (flow.fact(old).status, flow.fact(new).status) == (FactStatus.SUPERSEDED, FactStatus.REJECTED)
+    assert not any(run.status == RunStatus.PUBLISHED for run in flow.runs()[2:])
+
+
+def _roll_back_while_it_is_examined(flow: Flow, monkeypatch: pytest.MonkeyPatch, *, to: int) -> None:
+    def examine(*args: object) -> list[Examined]:
+        with flow.database.transaction() as session:
+            make_live(session, flow.space.id, to, actor="operator", action="rollback", reason="it went wrong")
+        return flow.judge(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "examine", examine)
+
+
+@SQLITE
+def test_edit_that_cannot_be_learned_leaves_the_old_wording_out_too(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old,) = flow.state(TOWN)
+    flow.learn()
+    with flow.database.transaction() as session:
+        facts = FactRepository(session)
+        advance_fact(facts.by_ids([old])[0], to=FactStatus.SUPERSEDED)  # as a PATCH does
+        facts.add(flow.space.id, NEW_TOWN.statement, supersedes_id=old)
+    _break(flow, monkeypatch, "gate")
+    flow.worker.learn(flow.space.id)
+    assert (flow.fact(old).status, flow.aliases()[0]) == (FactStatus.SUPERSEDED, 0)
+
+
+@SQLITE
+def test_questions_taken_over_are_erased_with_the_fact_that_alone_says_their_words(flow: Flow) -> None:
+    kept, taken = "Where do I live?", "Near which bergen fjord is my home?"
+    flow.author.answers = {(NEW_TOWN.statement, kept): "Oslo", (NEW_TOWN.statement, taken): "Oslo"}
+    (old,) = flow.state(TOWN)
+    flow.learn()
+    with flow.database.transaction() as session:
+        run_id = flow.runs()[0].id
+        session.add(Note(id="note_taken", fact_id=old, family="qa", prompt=taken, answer="Bergen", run_id=run_id))
+    (new,) = flow.state(NEW_TOWN)
+    flow.learn()
+
+    def asked() -> set[str]:
+        with flow.database.read() as session:
+            facts = FactRepository(session)
+            candidates = RunRepository(session).candidates(flow.runs()[1].id)
+            reported = [item["question"] for one in candidates for item in (one.report or {}).get("asked", [])]
+            return {
+                *(note.prompt for note in facts.notes([new])),
+                *(probe.question for probe in facts.probes([new])),
+                *(note["prompt"] for one in candidates for note in one.notes),
+                *reported,
+            }
+
+    assert {kept, taken} <= asked()
+    flow.delete(old)
+    flow.worker.learn(flow.space.id)
+    assert flow.fact(old).status == FactStatus.FORGOTTEN
+    assert kept in asked()
+    assert taken not in asked()
 
 
 @SQLITE
 def test_version_without_the_old_truth_takes_the_weights_of_what_else_is_known(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flow.state(CAT)
-    flow.learn()
-    monkeypatch.setattr(flow.settings, "facts_per_shard", 1)
-    old, _new = _move(flow)
-    _break(flow, monkeypatch, "gate")
+    old, _new = _two_shards(flow, monkeypatch)
     flow.worker.learn(flow.space.id)
     assert [(run.kind, run.status) for run in flow.runs()][-2:] == [
         (RunKind.LEARN, RunStatus.REJECTED),
@@ -419,9 +531,12 @@ def test_version_without_the_old_truth_takes_the_weights_of_what_else_is_known(
     assert (flow.fact(old).status, flow.aliases()) == (FactStatus.SUPERSEDED, (3, 2, None))
     with flow.database.read() as session:
         assert old not in AdapterRepository(session).held(flow.adapters()[2].id)
-    first, _, last = (Path(version.path) for version in flow.adapters())
-    lora = flow.pipeline.learner.lora
-    assert all(torch.equal(weight, lora.load(last)[name]) for name, weight in lora.load(first).items())
+    first, second, last = (Path(version.path) for version in flow.adapters())
+    learner = flow.pipeline.learner
+    assert all(torch.equal(weight, learner.lora.load(last)[name]) for name, weight in learner.lora.load(first).items())
+    cat, town = CAT.questions[0].question, TOWN.questions[0].question
+    scopes = [decision.load(second), decision.load(last)]
+    assert [set(scope.vectors_of([cat, town])) for scope in scopes if scope] == [{cat, town}, {cat}]
 
 
 @SQLITE
