@@ -70,7 +70,7 @@ def end(
         run.decision = {**(run.decision or {}), "admitted": version is not None, "reason": reason}
         runs.finish(run, to=to, error=error)
         if version is None:
-            moved = SpaceRepository(session).by_id(run.space_id).live_version != run.parent_version
+            moved = SpaceRepository(session).by_id(run.space_id, lock=True).live_version != run.parent_version
             _try_again(session, runs.fact_ids(run_id), error or "publishing failed", counts=not moved)
             if not moved:
                 _leave_out_all_the_same(session, run)
