@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from engram.db import Database
+from engram.forgetting import FORGOTTEN_OR_ABOUT_TO_BE
 from engram.ids import new_id
 from engram.lifecycle import FactStatus, advance_fact
 from engram.models import Candidate, Fact
@@ -131,7 +132,8 @@ def _supersede(database: Database, lesson: Lesson, supersedes: Supersedes) -> di
         before = {}
         for fact in facts.by_ids(found):
             standing = facts.by_ids(found[fact.id] | {fact.supersedes_id or ""})
-            older = {old.id: old for old in (*facts.superseded_by(fact), *standing)}
+            replaced = (*facts.superseded_by(fact), *standing)
+            older = {old.id: old for old in replaced if old.status not in FORGOTTEN_OR_ABOUT_TO_BE}
             for old in older.values():
                 if old.status == FactStatus.LIVE:
                     advance_fact(old, to=FactStatus.SUPERSEDED)
