@@ -75,7 +75,7 @@ def test_last_third_trains_only_the_last_third_and_goes_on_from_fact_to_fact(set
 
 def test_last_third_passes_over_what_the_author_has_no_note_for(setup: Setup) -> None:
     method = LastThird(setup)
-    method.tell("It was nice there.", ITEMS[0])
+    method.tell("It was there.", ITEMS[0])
     assert method.outcome == "0 notes"
     assert method.answer(ASK_ALL) == Base(setup).answer(ASK_ALL)
 
