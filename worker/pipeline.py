@@ -5,7 +5,7 @@ before the next begins, so a run that was killed goes on, or repeats the stage i
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 
 import structlog
@@ -17,12 +17,13 @@ from engram.lifecycle import RunStatus
 from engram.models import AdapterVersion
 from engram.repositories import AdapterRepository, FactRepository, RunRepository, SpaceRepository
 from engram.repositories.runs import GAVE_WAY
-from engram.routing import BASE_VERSION, OWN_SHARD
+from engram.routing import BASE_VERSION
 from engram.settings import Settings
 from engram.vllm_client import EngineClient
 from scope.decision import Scope
 from worker import outcomes, proof, publishing, recovery
 from worker.author.client import Author
+from worker.contents import held_by, said_by_shard
 from worker.curriculum import Lesson, plan_lesson
 from worker.learner import Learner
 from worker.material import Material, prepare_material
@@ -207,12 +208,6 @@ class Pipeline:
         return teach(self.learner, self.settings, lesson, material, initial=initial, on_step=report), stops
 
     def _examination(self, lesson: Lesson, material: Material, initial: Weights) -> Examination:
-        goes_on = not (lesson.starts_from_base or lesson.takes)
-        here = [
-            probe
-            for probe in lesson.earlier
-            if lesson.held.get(probe.fact_id) == lesson.start and probe.fact_id not in material.superseded
-        ]
         examination = Examination(
             new=unknown_to(self.learner, material.probes),
             # What a rebuild keeps of its shard are its new facts; the weights of the others stay as they are.
@@ -224,7 +219,7 @@ class Pipeline:
             known_answers=frozenset(a for probe in (*material.probes, *lesson.earlier_here) for a in probe.answers),
             forgotten=lesson.forgotten,
             replies=right_replies(material.probes, material.notes),
-            resumed=Resumed.of(initial, here, lesson.rehearsal) if goes_on else None,
+            resumed=_resumed(lesson, initial, superseded=material.superseded),
             seed=self.settings.seed,
         )
         if lesson.consolidates:
@@ -360,36 +355,19 @@ class Pipeline:
         progress.event("published", version=adapter.version)
 
 
+def _resumed(lesson: Lesson, initial: Weights, *, superseded: Set[str]) -> Resumed | None:
+    """The weights that training goes on from, with the live facts that they hold; None where it begins at the base."""
+    if lesson.starts_from_base or lesson.takes:
+        return None
+    held = {fact for fact, shard in lesson.held.items() if shard == lesson.start} - superseded
+    return Resumed.of(initial, [probe for probe in lesson.earlier if probe.fact_id in held], lesson.rehearsal)
+
+
 def _why_nothing(lesson: Lesson) -> str:
     """Why a run has nothing to train or to take."""
     if not lesson.relearns:
         return "no fact of this run can be learned"
     return "nothing is left to leave out" if lesson.kept else "nothing else is left to know"
-
-
-def held_by(lesson: Lesson, *, learned: Iterable[str], kept: Iterable[str]) -> dict[str, int]:
-    """The shard that holds each fact once the run is published, by fact id; 0 for the run's own weights.
-
-    A fact that was superseded is held for as long as weights serve that were taught it.
-    """
-    after = {fact: OWN_SHARD if shard in lesson.renewed else shard for fact, shard in lesson.held.items()}
-    serving = {OWN_SHARD, *(after[fact] for fact in kept if fact in after)}
-    if lesson.relearns:
-        # Weights that are taken were taught all that they hold, what is superseded too; others only what is kept.
-        own = {fact for fact, shard in lesson.held.items() if shard == lesson.start} if lesson.takes else set(kept)
-        after = {fact: shard for fact, shard in after.items() if shard != OWN_SHARD or fact in own}
-    held = {fact: shard for fact, shard in after.items() if shard in serving}
-    return {**held, **dict.fromkeys(learned, OWN_SHARD)}
-
-
-def said_by_shard(lesson: Lesson, *, taught: Set[str], replaced: Set[str]) -> dict[int, list[str]]:
-    """The statements that each shard of the new version holds: of the new facts those `taught`, of the live ones those
-    not `replaced`."""
-    said = {OWN_SHARD: [fact.statement for fact in lesson.new if fact.id in taught]}
-    for fact, shard in lesson.held.items():
-        if fact in lesson.kept and fact not in replaced:
-            said.setdefault(OWN_SHARD if shard in lesson.renewed else shard, []).append(lesson.kept[fact])
-    return said
 
 
 def gate_policy(settings: Settings) -> GatePolicy:

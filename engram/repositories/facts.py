@@ -155,10 +155,10 @@ class FactRepository:
         def is_taken_over(fact_id: str | None, question: str) -> bool:
             return question in asked and bool(content_words(question) & own.get(fact_id or "", frozenset()))
 
-        for note in self.session.scalars(select(Note).where(Note.prompt.in_(asked))).all():
+        for note in self.notes(own):
             if is_taken_over(note.fact_id, note.prompt):
                 self.session.delete(note)
-        for probe in self.session.scalars(select(Probe).where(Probe.question.in_(asked))).all():
+        for probe in self.probes(own):
             if is_taken_over(probe.fact_id, probe.question):
                 self.session.delete(probe)
         for candidate in self._candidates(fact.space_id):

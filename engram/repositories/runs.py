@@ -54,7 +54,7 @@ class RunRepository:
 
         A consolidation that gave way does not count.
         """
-        relearned = (
+        consolidated = (
             select(LearningRun.space_id, func.max(LearningRun.created_at).label("at"))
             .where(LearningRun.kind == RunKind.CONSOLIDATE)
             .where(or_(LearningRun.error.is_(None), LearningRun.error != GAVE_WAY))
@@ -63,9 +63,9 @@ class RunRepository:
         )
         query = (
             select(LearningRun.space_id)
-            .outerjoin(relearned, relearned.c.space_id == LearningRun.space_id)
+            .outerjoin(consolidated, consolidated.c.space_id == LearningRun.space_id)
             .where(LearningRun.kind == RunKind.LEARN, LearningRun.status == RunStatus.PUBLISHED)
-            .where(or_(relearned.c.at.is_(None), LearningRun.created_at > relearned.c.at))
+            .where(or_(consolidated.c.at.is_(None), LearningRun.created_at > consolidated.c.at))
             .group_by(LearningRun.space_id)
             .having(func.count() >= after_runs)
             .order_by(LearningRun.space_id)

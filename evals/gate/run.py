@@ -172,16 +172,15 @@ def _check_files(bench: Bench, one: Built, strength: float) -> tuple[str, str]:
 
 def _examination(bench: Bench, lesson: Lesson, *, resumes: bool) -> Examination:
     """As `worker.pipeline` makes it."""
-    situation = lesson.situation
-    one = situation.resumed
-    held = (*situation.new.probes, *(one.probes if resumes else ()))
-    start = lesson.ledger.shards[lesson.ledger.resumed]
+    situation, ledger = lesson.situation, lesson.ledger
+    earlier = situation.resumed
+    held = (*situation.new.probes, *(earlier.probes if resumes else ()))
     return Examination(
         new=situation.new.probes,
         earlier=[probe for one in situation.earlier for probe in one.probes],
         told=situation.told,
         known_answers=frozenset(answer for probe in held for answer in probe.answers),
-        resumed=Resumed.of(start, one.probes, one.notes) if resumes else None,
+        resumed=Resumed.of(ledger.shards[ledger.resumed], earlier.probes, earlier.notes) if resumes else None,
         seed=bench.settings.seed,
     )
 

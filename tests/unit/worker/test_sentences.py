@@ -159,6 +159,9 @@ def test_most_of_a_word_stands_for_the_whole_one(part: str, found: str) -> None:
     [
         ("The podcast I make is all about shipwrecks.", "shipwrecks"),
         ("I'm vegan, you know!", "vegan"),
+        ("My son plays football too.", "football"),
+        ("We don't eat meat anymore.", "meat"),
+        ("We sold it (the boat).", "boat"),
         ("Who am I?", None),
     ],
 )
